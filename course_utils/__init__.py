@@ -1,0 +1,1 @@
+"""The pruning course: everything its notebooks import."""
