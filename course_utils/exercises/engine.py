@@ -1,0 +1,273 @@
+"""Runs an answer on an exercise's cases and judges what comes back.
+
+The two halves are separate on purpose. `observe` runs beside the learner's code and returns
+nothing but plain data; `judge` looks at that data and never at the learner's objects, so it can
+sit in another process. In a notebook both run in one.
+"""
+
+import dis
+import hashlib
+import io
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager, redirect_stderr
+from typing import NamedTuple
+
+import numpy
+import torch
+from torch import nn
+
+from course_utils.exercises.compare import identical, show
+from course_utils.exercises.delegation import GUARDED, forbidden, public_functions
+from course_utils.exercises.networks import build, is_network, state
+from course_utils.exercises.plain import decode, encode
+
+
+class Exercise:
+    """One exercise. A subclass fills in the fields and writes `cases`, `verify`, `reference`."""
+
+    name: str
+    lesson: str
+    signature: str
+    points: float = 1
+    minutes: int = 5
+    difficulty: int = 1  # 1 to 5
+    importance: int = 3  # 1 to 5
+    hints: tuple[str, ...] = ()
+    forbids: tuple[Callable, ...] = ()  # functions that would do the work, besides the course's own
+    in_place = False  # whether the answer is asked to change its inputs
+
+    def cases(self, rng: numpy.random.Generator) -> dict[str, list[tuple]]:
+        """Groups of plain inputs, the ordinary ones first: an answer that fails those has no
+        points; after that every group counts the same."""
+        raise NotImplementedError
+
+    def call(self, inputs: tuple, answer: Callable):
+        """Call the answer and boil its result down to plain data."""
+        return answer(*inputs)
+
+    def verify(self, case: tuple, data: "Outcome") -> str | None:
+        """Nothing, or one sentence about what is wrong and the likely misconception."""
+        raise NotImplementedError
+
+    @staticmethod
+    def reference(*inputs):
+        raise NotImplementedError
+
+    def shown(self, case: tuple) -> str:
+        """The call, as a sentence about it begins."""
+        return f"{self.name}({', '.join(show(value) for value in case)})"
+
+    def expected(self, case: tuple):
+        """What the reference returns for a case, by the way an answer's result takes."""
+        return observe(self, case, self.reference).returned
+
+
+class Outcome(NamedTuple):
+    """What one call left behind, as plain data."""
+
+    returned: object
+    inputs: list  # as they were afterwards
+    error: dict | None  # what it raised
+
+
+class Result(NamedTuple):
+    """The verdict on an answer."""
+
+    name: str
+    status: str  # "not attempted", "incorrect" or "correct"
+    score: float  # 0 to 1
+    messages: list[str]
+    groups: dict[str, bool]  # which groups of cases passed
+
+
+def grade(exercise: Exercise, answer, seed=0) -> Result:
+    if is_untouched(answer):
+        return _not_attempted(exercise)
+    if not _is_callable(answer):
+        wants = f"{exercise.name} must be given as a function, and this is {type(answer).__name__}."
+        return Result(exercise.name, "incorrect", 0.0, [wants], {})
+    groups = exercise.cases(_rng(exercise.name, seed))
+    with forbidden(_guarded(exercise)) as delegated:
+        outcomes = {
+            group: [observe(exercise, case, answer) for case in cases]
+            for group, cases in groups.items()
+        }
+        delegated = list(delegated)
+    everything = [outcome for group in outcomes.values() for outcome in group]
+    if all(outcome.error and outcome.error["stub"] for outcome in everything):
+        return _not_attempted(exercise)
+    if delegated:
+        message = (
+            f"Your answer calls the course's own {delegated[0]}, which already does what is asked "
+            "here. Delegated work earns no points: write it yourself."
+        )
+        return Result(exercise.name, "incorrect", 0.0, [message], dict.fromkeys(groups, False))
+    return judge(exercise, groups, outcomes)
+
+
+def judge(exercise: Exercise, groups: dict, outcomes: dict) -> Result:
+    """Turn observed outcomes into a verdict; runs nothing of the learner's."""
+    messages, passed = [], {}
+    for group, cases in groups.items():
+        problems = [
+            problem
+            for case, outcome in zip(cases, outcomes[group], strict=True)
+            if (problem := _problem(exercise, case, outcome))
+        ]
+        passed[group] = not problems
+        messages += [m for m in problems[:1] if m not in messages]
+    ordinary = next(iter(groups))
+    score = sum(passed.values()) / len(passed) if passed[ordinary] else 0.0
+    status = "correct" if score == 1 else "incorrect"
+    return Result(exercise.name, status, score, messages, passed)
+
+
+def _problem(exercise: Exercise, case: tuple, outcome: Outcome) -> str | None:
+    """What is wrong with one outcome: first what holds for all exercises, then its own check."""
+    shown = exercise.shown(case)
+    wanted = observe(exercise, case, exercise.reference)
+    if wanted.error and not outcome.error:
+        if "ValueError" in wanted.error["types"]:
+            return f"{shown} has no meaning and should raise ValueError: {wanted.error['text']}"
+        return f"{shown} hides an error that it should let through: {wanted.error['text']}"
+    if wanted.error and "ValueError" in wanted.error["types"]:
+        if "ValueError" not in outcome.error["types"]:
+            raised = outcome.error["types"][0]
+            return f"{shown} raised {raised}, where a ValueError with a sentence is asked for."
+    elif outcome.error and not wanted.error:
+        if outcome.error["stub"]:
+            return f"{shown} meets a part that is not written yet (NotImplementedError)."
+        return f"{shown} raised {outcome.error['types'][0]}: {outcome.error['text']}"
+    if not exercise.in_place:
+        for before, after in zip(plain_inputs(case), outcome.inputs, strict=True):
+            if not identical(before, after):
+                return f"{shown}: {_what_changed(before, after)}"
+    if wanted.error:
+        return None
+    sentence = exercise.verify(case, outcome)
+    return f"{shown}: {sentence}" if sentence else None
+
+
+def _what_changed(before, after) -> str:
+    if isinstance(before, dict):
+        for part in before:
+            if not identical(before[part], after.get(part)):
+                return f"after the call its {part} are not what they were."
+    return "the call changed its input. Work on a copy: the caller still needs the original."
+
+
+def observe(exercise: Exercise, case: tuple, answer: Callable) -> Outcome:
+    """Run an answer on one case; what comes out is plain data, whatever happens inside."""
+    inputs = materialise(case)
+    returned = error = None
+    with _undisturbed():
+        try:
+            returned = exercise.call(tuple(inputs), answer)
+        except Exception as raised:
+            error = _describe(raised, answer)
+    seen = {"returned": returned, "inputs": _plain(inputs), "error": error}
+    return Outcome(**decode(encode(seen)))
+
+
+def materialise(value):
+    """Fresh inputs: tensors copied, described networks built."""
+    if is_network(value):
+        return build(value)
+    if isinstance(value, torch.Tensor):
+        # `clone` would lay a transposed or strided tensor out anew; cases mean theirs to stay.
+        copy = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
+        return copy.copy_(value)
+    if isinstance(value, list | tuple):
+        return type(value)(materialise(item) for item in value)
+    if isinstance(value, dict):
+        return {key: materialise(item) for key, item in value.items()}
+    return value
+
+
+def plain_inputs(case: tuple) -> list:
+    """What a case's inputs look like to an answer that changes nothing."""
+    return decode(encode(_plain(materialise(case))))
+
+
+def _plain(value):
+    if isinstance(value, nn.Module):
+        return state(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+@contextmanager
+def _undisturbed():
+    """Keep stderr and warnings to ourselves (nbgrader gives a graded cell that writes there no
+    points) and put torch's global state back."""
+    gradients, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+    with (
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(),
+        redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        try:
+            yield
+        finally:
+            torch.set_grad_enabled(gradients)
+            torch.set_default_dtype(dtype)
+
+
+def _describe(error: Exception, answer) -> dict:
+    frames = list(traceback.walk_tb(error.__traceback__))
+    stub = isinstance(error, NotImplementedError) and frames[-1][0].f_code in _codes(answer)
+    types = [kind.__name__ for kind in type(error).__mro__]
+    return {"types": types, "text": str(error)[:300], "stub": stub}
+
+
+def is_untouched(answer) -> bool:
+    """Whether nothing was written: a body that holds no more than a docstring."""
+    codes = _codes(answer)
+    return bool(codes) and all(_does_nothing(code) for code in codes)
+
+
+def _codes(answer) -> list:
+    """The code objects of a function, of the methods of a class, or of a tuple of either."""
+    if isinstance(answer, tuple):
+        return [code for part in answer for code in _codes(part)]
+    if isinstance(answer, type):
+        return [code for part in vars(answer).values() for code in _codes(part)]
+    code = getattr(answer, "__code__", None)
+    return [code] if code else []
+
+
+def _does_nothing(code) -> bool:
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "NOP")]
+    names = {step.opname for step in steps}
+    return names <= {"LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"} and not any(
+        step.argval for step in steps
+    )
+
+
+def _is_callable(answer) -> bool:
+    return all(map(callable, answer)) if isinstance(answer, tuple) else callable(answer)
+
+
+def _not_attempted(exercise: Exercise) -> Result:
+    message = f"{exercise.name} is not written yet."
+    return Result(exercise.name, "not attempted", 0.0, [message], {})
+
+
+def _guarded(exercise: Exercise) -> list[Callable]:
+    from course_utils.exercises import every
+
+    functions = [function for package in GUARDED for function in public_functions(package)]
+    return [*functions, *exercise.forbids, *(other.reference for other in every().values())]
+
+
+def _rng(name: str, seed) -> numpy.random.Generator:
+    """Cases depend on the seed and the exercise, so one exercise's tell nothing about another's."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return numpy.random.default_rng(int.from_bytes(digest, "little"))

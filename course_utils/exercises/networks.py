@@ -1,0 +1,146 @@
+"""Small networks for cases, described by plain data, and what can be seen of a network after use.
+
+A case holds `network("mlp", sizes=[4, 8, 3], seed=7)`, a dict that can travel; `build` makes the
+module of it, the same one each time.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+
+def network(kind: str, seed: int, **settings) -> dict:
+    """Describe a network. `settings` besides those of the kind:
+
+    `zeros`: share of every parameter set to zero at random; `training`: its mode;
+    `frozen`: names of modules put in eval mode whatever the rest does; `fixed`: names of modules
+    whose parameters do not train.
+    """
+    return {"network": kind, "seed": int(seed), **settings}
+
+
+def is_network(value) -> bool:
+    return isinstance(value, dict) and "network" in value
+
+
+def build(description: dict) -> nn.Module:
+    settings = dict(description)
+    make = _KINDS[settings.pop("network")]
+    seed, zeros = settings.pop("seed"), settings.pop("zeros", 0.0)
+    training = settings.pop("training", True)
+    frozen, fixed = settings.pop("frozen", []), settings.pop("fixed", [])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = make(**settings)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter[torch.rand(parameter.shape) < zeros] = 0
+            for buffer in model.buffers():
+                if buffer.is_floating_point():
+                    buffer += torch.rand(buffer.shape)
+    model.train(training)
+    for name in frozen:
+        model.get_submodule(name).eval()
+    for name in fixed:
+        model.get_submodule(name).requires_grad_(False)
+    return model
+
+
+def state(model: nn.Module) -> dict:
+    """Everything a well-behaved answer leaves as it was, as plain data."""
+    return {
+        "parameters": dict(model.named_parameters()),
+        "buffers": dict(model.named_buffers()),
+        "gradients": {name: p.grad for name, p in model.named_parameters()},
+        "trainable": {name: p.requires_grad for name, p in model.named_parameters()},
+        "modes": {name: module.training for name, module in model.named_modules()},
+        "hooks": {name: _hooks(module) for name, module in model.named_modules()},
+    }
+
+
+def _hooks(module: nn.Module) -> int:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return sum(len(getattr(module, kind)) for kind in kinds)
+
+
+def _mlp(sizes):
+    layers = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _convnet(channels, classes):
+    """For 8x8 images, with what changes between train and eval mode: BatchNorm and dropout."""
+    features = nn.Sequential(
+        nn.Conv2d(1, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        nn.Conv2d(channels, 2 * channels, 3, padding=1, groups=channels),
+        nn.Dropout(0.5),
+        nn.ReLU(inplace=True),
+    )
+    head = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(8 * channels, classes))
+    return _Chain(features, head)
+
+
+class _Chain(nn.Module):
+    """Two named parts, one after the other: most layers sit one level down."""
+
+    def __init__(self, features, head):
+        super().__init__()
+        self.features, self.head = features, head
+
+    def forward(self, x):
+        return self.head(self.features(x))
+
+
+class _Tied(nn.Module):
+    """Encoder and decoder share one weight, as word embeddings often do."""
+
+    def __init__(self, size, empty_rows=0):
+        super().__init__()
+        self.encoder, self.middle, self.decoder = (nn.Linear(size, size) for _ in range(3))
+        nn.init.zeros_(self.middle.weight[:empty_rows])
+        self.decoder.weight = self.encoder.weight
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        return self.decoder(self.relu(self.middle(self.encoder(x))))
+
+
+class _ReusedReLU(nn.Module):
+    """One ReLU called twice, on outputs of different sizes."""
+
+    def __init__(self, sizes):
+        super().__init__()
+        self.first, self.second = nn.Linear(sizes[0], sizes[1]), nn.Linear(sizes[1], sizes[2])
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        return self.relu(self.second(self.relu(self.first(x)) - 0.3))
+
+
+class _Breaking(nn.Module):
+    """Runs one ReLU, then fails: whatever was attached to it must still come off."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.layer, self.relu = nn.Linear(size, size), nn.ReLU()
+
+    def forward(self, x):
+        self.relu(self.layer(x))
+        raise RuntimeError("this network breaks on purpose, half-way through its forward pass")
+
+
+_KINDS = {
+    "mlp": _mlp,
+    "linear": lambda inputs, outputs: nn.Linear(inputs, outputs),
+    "conv": nn.Conv2d,
+    "convnet": _convnet,
+    "tied": _Tied,
+    "reused relu": _ReusedReLU,
+    "breaking": _Breaking,
+    "nothing to prune": lambda size: nn.Sequential(nn.BatchNorm1d(size), nn.ReLU()),
+}

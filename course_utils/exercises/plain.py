@@ -1,0 +1,79 @@
+"""Plain data and its journey: how cases go to an answer and results come back, without pickles.
+
+Plain means None, booleans, numbers, strings, lists, tuples, dicts and tensors. `encode` writes
+them as JSON with the tensors behind it in safetensors form; `decode` reads that back and cannot
+run code. Anything else becomes `Other(type name)`, so a check can say what came back instead.
+Every check sends its results through here, in the notebook too: the same data is judged in both.
+"""
+
+import json
+from typing import NamedTuple
+
+import numpy
+import safetensors.torch
+import torch
+
+
+class Other(NamedTuple):
+    """Something that is not plain data; only the name of its type travels."""
+
+    type_name: str
+
+
+def encode(value) -> bytes:
+    tensors: dict[str, torch.Tensor] = {}
+    tree = json.dumps(_tree(value, tensors)).encode()
+    return len(tree).to_bytes(8, "little") + tree + safetensors.torch.save(tensors)
+
+
+def decode(data: bytes):
+    size = int.from_bytes(data[:8], "little")
+    if size > len(data) - 8:
+        raise ValueError("This is not encoded plain data: it ends too early.")
+    return _value(json.loads(data[8 : 8 + size]), safetensors.torch.load(data[8 + size :]))
+
+
+def _tree(value, tensors):
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, numpy.generic):
+        return _tree(value.item(), tensors)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, torch.Tensor):
+        if value.layout is not torch.strided or value.device.type == "meta":
+            return {"other": f"{value.layout} tensor on {value.device}"}
+        key = str(len(tensors))
+        tensors[key] = value.detach().cpu().contiguous().clone()
+        return {"tensor": key}
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [_tree(item, tensors) for item in value]}
+    if isinstance(value, dict):
+        pairs = [[_tree(key, tensors), _tree(item, tensors)] for key, item in value.items()]
+        return {"dict": pairs}
+    return {"other": type(value).__name__}
+
+
+def _value(tree, tensors):
+    if not isinstance(tree, dict):
+        return tree
+    ((kind, content),) = tree.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "list":
+        return [_value(item, tensors) for item in content]
+    if kind == "tuple":
+        return tuple(_value(item, tensors) for item in content)
+    if kind == "dict":
+        return {_key(_value(key, tensors)): _value(item, tensors) for key, item in content}
+    if kind == "other":
+        return Other(str(content))
+    raise ValueError(f"This is not encoded plain data: {kind!r} is no kind of value.")
+
+
+def _key(value):
+    """Only names and numbers can be keys; whatever else was one keeps its place under its text."""
+    return value if isinstance(value, str | int | float | None) else repr(value)
