@@ -1,0 +1,83 @@
+"""How results look in a notebook: panels and tables that suit light and dark themes, each with a
+plain form for terminals, screen readers and nbgrader."""
+
+from html import escape
+from typing import NamedTuple
+
+# JupyterLab's own colours where they exist, so that both its themes fit; plain ones elsewhere.
+_PANEL = (
+    "border: 1px solid var(--jp-border-color1, #bdbdbd); border-left: 5px solid {colour}; "
+    "padding: 0.5em 0.9em; margin: 0.2em 0; max-width: 46em; line-height: 1.45; "
+    "color: var(--jp-content-font-color1, inherit);"
+)
+COLOURS = {
+    "good": "var(--jp-success-color1, #2e7d32)",
+    "bad": "var(--jp-error-color1, #c62828)",
+    "neutral": "var(--jp-info-color1, #1565c0)",
+}
+
+
+class Panel(NamedTuple):
+    """A framed message; `plain` is its text form."""
+
+    html: str
+    plain: str
+
+    def __repr__(self):
+        return self.plain
+
+    def _repr_html_(self):
+        return self.html
+
+
+def panel(title: str, lines: list[str] = (), mood: str = "neutral", code: str = "") -> Panel:
+    """A title and paragraphs; text between backquotes is shown as code."""
+    body = "".join(f'<div style="margin-top: 0.3em">{marked(line)}</div>' for line in lines)
+    if code:
+        style = "margin: 0.5em 0 0; overflow-x: auto; white-space: pre;"
+        body += f'<pre style="{style}">{escape(code)}</pre>'
+    html = (
+        f'<div role="status" style="{_PANEL.format(colour=COLOURS[mood])}">'
+        f"<strong>{marked(title)}</strong>{body}</div>"
+    )
+    return Panel(html, "\n".join([clean(title), *map(clean, lines), *([code] if code else [])]))
+
+
+def table(headings: list[str], rows: list[list[str]], caption: str) -> Panel:
+    """A table whose first column is text and whose others are numbers."""
+
+    def cells(tag, row):
+        return "".join(
+            f'<{tag} style="text-align: {"left" if i == 0 else "right"}">{marked(text)}</{tag}>'
+            for i, text in enumerate(row)
+        )
+
+    lines = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    html = (
+        f'<table><caption style="text-align: left">{marked(caption)}</caption>'
+        f"<thead><tr>{cells('th', headings)}</tr></thead><tbody>{lines}</tbody></table>"
+    )
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    plain = [caption]
+    for row in [headings, *rows]:
+        first, *others = (
+            text.ljust(width) if i == 0 else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        plain.append("  ".join([first, *others]).rstrip())
+    return Panel(html, "\n".join(plain))
+
+
+def clean(text: str) -> str:
+    """Without control characters: what a learner's object calls itself must not move a cursor."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def marked(text: str) -> str:
+    """Escaped for HTML, with `code` between backquotes."""
+    parts = escape(clean(text)).split("`")
+    if len(parts) % 2 == 0:  # an unpaired backquote is just a character
+        return "`".join(parts)
+    return "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts))

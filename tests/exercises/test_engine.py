@@ -1,0 +1,235 @@
+"""The engine's own promises: three outcomes, partial credit, no delegation, plain data only."""
+
+import pytest
+import torch
+from answers_lesson00 import by_topk
+from answers_lesson01 import pools_outputs
+
+from course_utils import measure
+from course_utils.exercises import UnknownExercise, every, find, grade
+from course_utils.exercises.networks import build, network, state
+from course_utils.exercises.plain import Other, decode, encode
+
+
+def docstring_only(values, k):
+    """Nothing here yet."""
+
+
+def stub(values, k):
+    """Nothing here yet."""
+    raise NotImplementedError()
+
+
+def comment_only(values, k): ...
+
+
+@pytest.mark.parametrize("answer", [docstring_only, stub, comment_only, lambda values, k: None])
+def test_an_untouched_stub_is_not_attempted(answer):
+    result = grade("keep_largest", answer)
+    assert (result.status, result.score) == ("not attempted", 0.0)
+
+
+def test_returning_something_constant_is_an_attempt():
+    assert grade("keep_largest", lambda values, k: 5).status == "incorrect"
+
+
+def test_an_error_from_below_is_an_attempt():
+    def calls_a_stub(values, k):
+        return stub(values, k)
+
+    assert grade("keep_largest", calls_a_stub).status == "incorrect"
+
+
+@pytest.mark.parametrize("answer", [None, 5, "text", torch.zeros(3)])
+def test_what_is_no_function_is_told_so(answer):
+    result = grade("keep_largest", answer)
+    assert (result.status, result.score) == ("incorrect", 0.0)
+    assert "must be given as a function" in result.messages[0]
+
+
+def test_an_answer_that_fails_ordinary_cases_has_no_points():
+    result = grade("keep_largest", lambda values, k: torch.zeros_like(values))
+    assert result.groups["ordinary values"] is False
+    assert result.score == 0.0
+
+
+def test_every_group_counts_the_same_once_the_ordinary_ones_pass():
+    result = grade("keep_largest", lambda values, k: by_topk(values, max(k, 0)))
+    assert result.groups["impossible k"] is False
+    assert result.score == pytest.approx(4 / 5)
+
+
+def test_the_seed_chooses_the_cases():
+    exercise = find("keep_largest")
+    seen = {}
+    for seed in (0, 1, "secret"):
+        kept = seen.setdefault(seed, [])
+        grade(exercise.name, lambda values, k, kept=kept: kept.append(values.tolist()), seed)
+    assert seen[0] != seen[1] != seen["secret"]
+    again = []
+    grade(exercise.name, lambda values, k: again.append(values.tolist()), 1)
+    assert again == seen[1]
+
+
+bound_earlier = measure.sparsity
+
+
+@pytest.mark.parametrize(
+    "delegate",
+    [
+        lambda tensor: measure.sparsity(tensor),
+        lambda tensor: bound_earlier(tensor),
+        lambda tensor: find("sparsity").reference(tensor),
+    ],
+)
+def test_delegated_work_earns_nothing(delegate):
+    result = grade("sparsity", delegate)
+    assert (result.status, result.score) == ("incorrect", 0.0)
+    assert "sparsity" in result.messages[0]
+    assert "write it yourself" in result.messages[0]
+
+
+def test_delegation_cannot_be_hidden_behind_an_except():
+    def sly(tensor):
+        try:
+            return measure.sparsity(tensor)
+        except Exception:
+            return (tensor == 0).double().mean().item() if tensor.numel() else 0.0
+
+    assert grade("sparsity", sly).score == 0.0
+
+
+def test_the_courses_functions_work_again_afterwards():
+    def fails(tensor):
+        measure.sparsity(tensor)
+        raise RuntimeError
+
+    grade("sparsity", fails)
+    assert measure.sparsity(torch.tensor([0.0, 1.0])) == 0.5
+    assert find("sparsity").reference(torch.tensor([0.0, 1.0])) == 0.5
+
+
+def test_a_helper_of_the_learners_with_the_same_name_is_no_delegation():
+    def sparsity(tensor):
+        return (tensor == 0).double().mean().item() if tensor.numel() else 0.0
+
+    assert grade("sparsity", sparsity).status == "correct"
+
+
+def test_torch_is_left_as_it_was():
+    def meddles(values, k):
+        torch.manual_seed(1)
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        return by_topk(values, k)
+
+    before = torch.random.get_rng_state()
+    grade("keep_largest", meddles)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_result_that_lies_about_itself_is_judged_by_its_numbers():
+    class Agreeable(torch.Tensor):
+        def __eq__(self, other):
+            return torch.ones(self.shape, dtype=torch.bool)
+
+        __hash__ = torch.Tensor.__hash__
+
+    answer = lambda values, k: torch.zeros(values.shape).as_subclass(Agreeable)  # noqa: E731
+    assert grade("keep_largest", answer).status == "incorrect"
+
+
+def test_unknown_names_are_told_what_there_is():
+    with pytest.raises(UnknownExercise, match="There are: keep_largest"):
+        grade("keep_smallest", by_topk)
+
+
+@pytest.mark.parametrize("name", list(every()))
+def test_every_exercise_is_described(name):
+    exercise = find(name)
+    assert exercise.signature.startswith(f"{name}(")
+    assert exercise.points > 0
+    assert exercise.minutes > 0
+    assert exercise.difficulty in range(1, 6)
+    assert exercise.importance in range(1, 6)
+    assert len(exercise.hints) >= 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        -3,
+        2.5,
+        "text",
+        [1, [2.0, None]],
+        (1, ("a", False)),
+        {"a": {"b": 1}, 3: "c"},
+        {},
+    ],
+)
+def test_plain_data_travels_unchanged(value):
+    back = decode(encode(value))
+    assert back == value
+    assert type(back) is type(value)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.tensor([1.0, float("nan"), -0.0]),
+        torch.arange(6).reshape(2, 3).T,
+        torch.zeros(0, 3),
+        torch.tensor(True),
+        torch.ones(2, dtype=torch.bfloat16),
+        torch.ones(3, requires_grad=True),
+    ],
+)
+def test_tensors_travel_bit_by_bit(tensor):
+    back = decode(encode({"x": [tensor]}))["x"][0]
+    assert back.dtype == tensor.dtype
+    assert back.shape == tensor.shape
+    raw = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+    assert torch.equal(back.reshape(-1).view(torch.uint8), raw)
+
+
+def test_what_is_not_plain_travels_by_the_name_of_its_type():
+    assert decode(encode([object(), {1, 2}])) == [Other("object"), Other("set")]
+    assert isinstance(decode(encode(torch.zeros(2).to_sparse())), Other)
+
+
+def test_two_names_for_one_tensor_both_travel():
+    shared = torch.arange(3.0)
+    back = decode(encode({"a": shared, "b": shared[:2]}))
+    assert back["a"].tolist() == [0, 1, 2]
+    assert back["b"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff" * 8, b"\x05\0\0\0\0\0\0\0[1]"])
+def test_broken_data_is_refused(data):
+    with pytest.raises(Exception, match=r"ends too early|xpecting|header"):
+        decode(data)
+
+
+def test_a_described_network_is_the_same_each_time():
+    description = network("convnet", 5, channels=3, classes=4, zeros=0.5, frozen=["features.1"])
+    one, two = build(description), build(description)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert state(one)["modes"]["features.1"] is False
+    assert state(one)["modes"]["features.0"] is True
+
+
+def test_one_case_cannot_spoil_the_next():
+    def ruins(model, x):
+        result = pools_outputs(model, x)
+        for parameter in model.parameters():
+            parameter.data.zero_()
+        return result
+
+    assert (
+        "its parameters are not what they were" in grade("activation_sparsity", ruins).messages[0]
+    )
+    assert grade("activation_sparsity", pools_outputs).status == "correct"
