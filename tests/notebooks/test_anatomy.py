@@ -1,0 +1,68 @@
+"""Every lesson has the same parts in the same order, so that a learner always knows the way."""
+
+import re
+
+import pytest
+from lessons import SOURCES, STEMS
+
+from course_utils.authoring.source import read
+
+PARTS = [
+    "Before you start",
+    "Overview",
+    "Key concepts",
+    "Step",
+    "Pitfalls",
+    "Retrieval quiz",
+    "Recap",
+    "Spaced review",
+    "Further reading",
+]
+
+
+def sections(path) -> list[tuple[str, str]]:
+    """The second-level headings of a lesson, each with the prose under it."""
+    prose = "\n\n".join(cell.source for cell in read(path).cells if cell.kind == "text")
+    found = re.split(r"^## +(.+)$", prose, flags=re.MULTILINE)
+    return list(zip(found[1::2], found[2::2], strict=True))
+
+
+def part(heading: str) -> str | None:
+    return next((name for name in PARTS if heading.startswith(name)), None)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=STEMS)
+def test_it_opens_with_title_minutes_difficulty_and_what_one_will_be_able_to_do(path):
+    first = read(path).cells[0]
+    assert first.kind == "text"
+    title, _, rest = first.source.partition("\n")
+    assert re.match(r"# \S", title)
+    assert re.search(r"\b\d+ minutes\b", rest)
+    assert re.search(r"\bdifficulty\b", rest, re.IGNORECASE)
+    assert re.search(r"\byou will be able to\b", rest, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=STEMS)
+def test_its_parts_stand_in_order(path):
+    """Each once, only the steps several times; a lesson may have other sections in between."""
+    parts = [part(heading) for heading, _ in sections(path) if part(heading)]
+    steps = parts.count("Step")
+    assert steps
+    first = PARTS.index("Step")
+    assert parts == [*PARTS[:first], *["Step"] * steps, *PARTS[first + 1 :]]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=STEMS)
+def test_its_overview_has_80_words_at_most(path):
+    overview = dict(sections(path))["Overview"]
+    assert 10 <= len(overview.split()) <= 80
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=STEMS)
+def test_its_pitfalls_happen_in_code(path):
+    cells = read(path).cells
+    places = {
+        name: next(n for n, c in enumerate(cells) if c.kind == "text" and f"## {name}" in c.source)
+        for name in ("Pitfalls", "Retrieval quiz")
+    }
+    assert any(c.is_code for c in cells[places["Pitfalls"] : places["Retrieval quiz"]])
