@@ -322,8 +322,8 @@ if predicted("faster_for_one_image"):
 
 # %% [markdown]
 # The ResNet stores less and computes less than the CNN, and still keeps one waiting longer: it is
-# deeper, a dozen small steps one after the other, and each step costs something however little
-# there is to compute. That is no accident of one run:
+# deeper, one small step after the other, and each step costs something however little there is to
+# compute. That is no accident of one run:
 
 
 # %% varies claim="fewer_macs_can_be_slower"
@@ -504,6 +504,11 @@ if predicted("zeros_after_relu"):
 #
 # You will read that biases are not pruned because each contributes so much. Let us not believe it
 # unseen. We set **all** biases to zero, BatchNorm's included, without any training.
+#
+# **Predict.** How many points of accuracy does the network lose?
+
+# %%
+predict("points_lost_without_biases", ...)
 
 
 # %% varies claim="biases_are_not_worth_it"
@@ -520,15 +525,19 @@ def without_biases(seed):
     }
 
 
-claim(
-    "biases_are_not_worth_it",
-    without_biases,
-    holds=lambda lost, share: lost.max() < 3 and share.max() < 0.01,
-    says=lambda lost, share: (
-        f"Without any bias the network lost {lost.mean():.1f} points of accuracy on average "
-        f"({lost.max():.1f} at most); and they are {100 * share.mean():.1f} % of its parameters."
-    ),
-)
+if predicted("points_lost_without_biases"):
+    outcome("points_lost_without_biases", without_biases(0)["lost"], "points for our network")
+    display(
+        claim(
+            "biases_are_not_worth_it",
+            without_biases,
+            holds=lambda lost, share: abs(lost).max() < 3 and share.max() < 0.01,
+            says=lambda lost, share: (
+                f"Setting every bias to zero changed the accuracy by {abs(lost).max():.1f} points "
+                f"at most, and biases are {100 * share.mean():.1f} % of the parameters."
+            ),
+        )
+    )
 
 # %% [markdown]
 # In this network the popular reason does not hold: the biases hardly matter. The better reason is
@@ -565,9 +574,20 @@ print("average of the layers:", (1.0 + 0.0) / 2)
 print("the network's        :", (torch.cat([small_layer, large_layer]) == 0).double().mean().item())
 
 # %% [markdown]
-# **Measuring speed while training mode is on**, or with other work running beside it, or once. You
-# have seen what a single run is worth. Compare two networks by letting them take turns, as
-# `measure.speedup` does, so that a busy moment slows both.
+# **Timing once.** Five new networks of the same kind, each timed by its first run, and then as it
+# should be done:
+
+# %% varies demo
+image = digits.x_val[:1]
+once = [
+    measure.interleaved_times([models.cnn()], image, warmup=0, repeats=1)[0][0] for _ in range(5)
+]
+print("timed once    :", ", ".join(f"{milliseconds:.2f}" for milliseconds in once), "ms")
+print(f"median of many: {measure.latency(models.cnn(), image)[0]:.2f} ms")
+
+# %% [markdown]
+# To compare two networks let them take turns, as `measure.speedup` does, so that a busy moment of
+# your computer slows both.
 
 # %% [markdown]
 # ## In your own words
