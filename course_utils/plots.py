@@ -159,7 +159,7 @@ def bars(
                 linewidth=1.2,
                 error_kw={"ecolor": INK, "capsize": 4, "elinewidth": 1.2},
             )
-            texts = [f"{100 * v:.1f} %" if percent else _short(v) for v in heights]
+            texts = [f"{100 * v:.3g} %" if percent else _short(v) for v in heights]
             axes.bar_label(drawn, texts, padding=3, fontsize=9)
         axes.set_xticks(range(len(labels)), labels)
         axes.tick_params(axis="x", length=0)
@@ -204,6 +204,8 @@ def curve(
             axes.errorbar(x, mean, deviation, capsize=3, elinewidth=1.2, **look)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
+        if all(float(place).is_integer() for place in x):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _write_ticks(axes.xaxis, percent_x)
         _write_ticks(axes.yaxis, percent_y)
         if len(series) > 1:

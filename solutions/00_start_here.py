@@ -5,7 +5,7 @@
 #
 # You will be able to
 #
-# - say what pruning is, and show on a real network that most people underestimate it;
+# - say what pruning is, and try on a real network what it does;
 # - remove the least important fifth of a network's weights yourself;
 # - use the checks, hints, predictions and the progress table of this course.
 
@@ -15,7 +15,7 @@
 # Nothing here is scored. Take a minute, and answer from what you know today.
 #
 # 1. What might "pruning" mean when the thing that is pruned is a neural network?
-# 2. How could taking parts away from something make it *better*?
+# 2. How could taking parts away from something make it smaller, faster or even better?
 # 3. Where in software have you seen an optimisation that removes what nobody needs?
 #
 # You need Python, a little PyTorch (tensors, `nn.Module`, a training loop) and to have trained one
@@ -36,7 +36,8 @@
 # - **Pruning**: taking away what a trained network can do without: single weights, filters, layers.
 # - **Magnitude**: a weight's distance from zero, the simplest guess at how much it matters.
 # - **Sparsity**: the share of weights that are exactly zero.
-# - **Validation images**: the ones we decide with. The test images stay closed until the end.
+# - **Validation images**: the ones we decide with. The test images stay closed until a lesson's
+#   last step.
 
 # %%
 import copy
@@ -92,8 +93,9 @@ print(f"right: {percent_right(network):.1f} % of {len(digits.x_val)} validation 
 # Good, and too big. This is the story of the course: the network is to run on a small device, which
 # sets a budget for the file, for the multiplications (MACs) and the time of one image, and for how
 # much accuracy may be lost. The **ledger** keeps the accounts: the last row is the budget, and a
-# tick marks what is within it. Every lesson adds a row. You will meet each column properly in
-# lesson 01.
+# tick marks what is within it. Time is compared with that of the *dense* network, the trained one
+# with all its weights, because your computer is not the device. Every lesson adds a row, and lesson
+# 01 explains each column.
 
 # %% varies demo
 enter("00", "the trained network", network)
@@ -153,8 +155,7 @@ def without_smallest(model, share):
 
 
 pruned = without_smallest(network, 0.2)
-for name, model in {"before": network, "after": pruned}.items():
-    print(f"{name:6} {100 * sparsity(model):4.1f} % of the weights are zero")
+print(f"now {100 * sparsity(pruned):.1f} % of the weights are zero")
 
 # %% [markdown]
 # **See it.**
@@ -162,11 +163,18 @@ for name, model in {"before": network, "after": pruned}.items():
 # %% varies demo
 if predicted("right_after_smallest_fifth"):
     outcome("right_after_smallest_fifth", percent_right(pruned), "%")
-    display(plots.weight_histogram({"before": network.conv2.weight, "after": pruned.conv2.weight}))
+    display(
+        plots.weight_histogram(
+            {"conv2 before": network.conv2.weight, "conv2 after": pruned.conv2.weight},
+            title="The weights of one layer",
+        )
+    )
+    for name in ("conv1", "conv2", "conv3", "fc1", "fc2"):
+        print(f"{name}: {100 * sparsity(pruned.get_submodule(name).weight):4.1f} % zero")
 
 # %% [markdown]
-# Surprised? The histogram of one layer shows what is gone: the middle, where the weights were too
-# small to matter much.
+# Surprised? The histogram shows what is gone: the middle, where the weights were too small to
+# matter much. One limit holds for all layers, so each layer loses a different share.
 
 # %% [markdown]
 # ## Step 3: or can just any fifth go?
@@ -194,11 +202,12 @@ def without_random(model, share, seed):
 # %% varies demo
 if predicted("right_after_random_fifth"):
     right = [percent_right(without_random(network, 0.2, seed)) for seed in range(10)]
-    outcome("right_after_random_fifth", sum(right) / len(right), "% on average of ten tries")
+    mean = sum(right) / len(right)
+    outcome("right_after_random_fifth", mean, "% on average of ten tries")
     display(
         plots.bars(
             ["all weights", "without the\nsmallest fifth", "without a\nrandom fifth"],
-            [percent_right(network), percent_right(pruned), sum(right) / len(right)],
+            [round(v, 1) for v in (percent_right(network), percent_right(pruned), mean)],
             errors=[0, 0, torch.tensor(right).std().item()],
             ylabel="right on validation, %",
             title="Which fifth goes makes all the difference",
@@ -206,8 +215,9 @@ if predicted("right_after_random_fifth"):
     )
 
 # %% [markdown]
-# So the network does need its weights, but not all of them alike. Deciding which ones is what
-# lessons 02 and 03 are about.
+# So the network does need its weights, but not all of them alike. (The error bar is the standard
+# deviation of the ten tries: luck decides how much a random fifth costs.) Deciding which weights
+# can go is what lessons 02 and 03 are about.
 #
 # One network is an anecdote, though. In this course a sentence that says what pruning does must
 # hold for several networks, each trained from another start. That is a **claim**: the cell below
@@ -224,24 +234,29 @@ def lost_accuracy(seed):
     }
 
 
-claim(
-    "the_smallest_fifth_is_spare",
-    lost_accuracy,
-    holds=lambda smallest, random: smallest.max() < 2 and random.mean() > smallest.mean() + 4,
-    says=lambda smallest, random: (
-        f"Without the smallest fifth of its weights the network lost {smallest.mean():.1f} points "
-        f"of accuracy on average and {smallest.max():.1f} at most; without a random fifth "
-        f"{random.mean():.1f} on average."
-    ),
-)
+if predicted("right_after_smallest_fifth", "right_after_random_fifth"):
+    display(
+        claim(
+            "the_smallest_fifth_is_spare",
+            lost_accuracy,
+            holds=lambda smallest, random: smallest.max() < 2 and random.mean() > 4,
+            says=lambda smallest, random: (
+                f"Without the smallest fifth of its weights a network lost {smallest.mean():.1f} "
+                f"points of accuracy on average and {smallest.max():.1f} at most; without a random "
+                f"fifth it lost {random.mean():.1f} on average, and from {random.min():.1f} to "
+                f"{random.max():.1f}, depending on the network."
+            ),
+        )
+    )
 
 # %% [markdown]
 # ## Step 4: your turn
 #
 # **Exercise** `keep_largest` · 2 points · about 10 minutes · difficulty 2 of 5
 #
-# Above we zeroed everything up to a limit. That has a flaw: when several weights have the very
-# same size, a limit takes all of them or none. Write the careful version, which counts:
+# Above we zeroed everything up to a limit. That has two flaws: when several weights have the very
+# same size, a limit takes all of them or none; and a share of 0 % fails. Write the careful version,
+# which counts:
 #
 # - `values` is a tensor of any shape, `k` a whole number;
 # - return a **new** tensor of the same shape: the `k` entries of the largest magnitude keep their
@@ -250,6 +265,12 @@ claim(
 # - if `k` is below 0 or above the number of values, raise `ValueError` with a sentence.
 #
 # For example, `keep_largest(torch.tensor([0.5, -3.0, 2.0]), 1)` gives `[0, -3, 0]`.
+#
+# Write your code in place of the lines under the docstring, `raise NotImplementedError()` included.
+# These rules hold for **all exercises of the course**: what you are given comes back as it was
+# (values, a network's modes, gradients and hooks), unless the text says "in place"; numbers are
+# compared with a small tolerance; input that makes no sense raises `ValueError` with a sentence; a
+# tensor that two layers share counts once; a partly right answer earns part of the points.
 
 
 # %% exercise="keep_largest"
@@ -276,11 +297,17 @@ check("keep_largest", keep_largest)
 # Stuck? Add a cell and run `hint("keep_largest")` in it; each run shows one hint more. After a try,
 # `solution("keep_largest")` shows one way to write it.
 #
-# Nothing ever blocks you: the next cell uses your function if it is right, and ours if not.
+# No exercise ever blocks you: the next cell uses your function if it is right, and ours if not. It
+# removes the smallest weights of **each layer separately**, more and more of them.
+#
+# **Predict.** At how many percent removed does the network first get fewer than 90 % right?
+
+# %%
+predict("where_accuracy_falls", ...)
 
 # %% varies demo
 keep = yours_or_ours("keep_largest", keep_largest)
-shares = [0.2, 0.4, 0.6, 0.8]
+shares = [tenths / 10 for tenths in range(10)]
 right = []
 for share in shares:
     fewer = copy.deepcopy(network)
@@ -288,18 +315,23 @@ for share in shares:
         for weight in weights_of(fewer):
             weight.copy_(keep(weight, round((1 - share) * weight.numel())))
     right.append(percent_right(fewer))
-plots.curve(
-    shares,
-    {"smallest weights of each layer removed": right},
-    xlabel="share of weights removed",
-    ylabel="right on validation, %",
-    title="How far can we go without training?",
-    percent_x=True,
-)
+if predicted("where_accuracy_falls"):
+    falls = next(share for share, percent in zip(shares, right, strict=True) if percent < 90)
+    outcome("where_accuracy_falls", 100 * falls, "% of each layer")
+    display(
+        plots.curve(
+            shares,
+            {"smallest weights removed": right},
+            xlabel="share of each layer's weights removed",
+            ylabel="right on validation, %",
+            title="How far can we go without training?",
+            percent_x=True,
+        )
+    )
 
 # %% [markdown]
-# There is a cliff, and it is nowhere near 20 %. How to go past it, and how to climb back up, is
-# what the course is about.
+# First a plain, then a cliff. How to go past it, and how to climb back up, is what the course is
+# about.
 
 # %% [markdown]
 # ## Step 5: does it fit now?
@@ -391,17 +423,18 @@ print("zero in the real copy:", sparsity(copied))
 # Two questions for a human reader: your instructor in a class, yourself otherwise.
 
 # %% [markdown]
-# **1.** A colleague removed 20 % of a network's weights and is disappointed: the file is as large
-# as before. Explain in two or three sentences why, and what would have to change.
+# **1.** A colleague set half of a network's weights to zero and wants a smaller file. Name one
+# thing that could change in *how the file is written*, and one in *what is removed*, so that it
+# shrinks.
 
-# %% [markdown] written="why_the_file_stayed" points=2
+# %% [markdown] written="how_a_file_shrinks" points=2
 # <!-- BEGIN SOLUTION -->
-# A weight that is zero is stored like any other number, in four bytes, so the tensor and the file
-# keep their size. To save space, either the zeros must be left out of the file (a format that
-# stores only what is not zero), or whole rows or channels must be removed, so that the tensors
-# themselves become smaller.
+# The file could store only the weights that are not zero, together with their places (or be
+# compressed, which finds the zeros too). Or whole rows, filters or layers could be removed, so that
+# the tensors themselves become smaller and there are no zeros to store.
 #
-# *Marking: 1 point for "zeros are stored like other values"; 1 point for either remedy.*
+# *Marking: 1 point for leaving zeros out of the file in some way that keeps their places; 1 point
+# for removing whole structures.*
 # <!-- END SOLUTION -->
 
 # %% [markdown]
@@ -419,8 +452,8 @@ print("zero in the real copy:", sparsity(copied))
 # %% [markdown]
 # ## The last step: the test images
 #
-# All decisions are made. Only now are the test images opened, once, to see whether what we found
-# holds on images that no decision has seen.
+# All decisions of this lesson are made. Only now are the test images opened, to see whether what we
+# found holds on images that no decision has seen.
 
 # %% varies final
 data.decisions_are_made()
@@ -431,20 +464,25 @@ print(f"test images: {before:.1f} % right before, {after:.1f} % after")
 # %% [markdown]
 # ## Retrieval quiz
 #
-# Close your eyes on the text above, and answer aloud.
+# Close your eyes on the text above, and answer aloud. Then look where it says.
 #
-# 1. What is the aim of pruning?
-# 2. What does *sparsity* mean, and what was it after step 2?
-# 3. What did removing weights at random show?
-# 4. Why was the pruned network neither smaller nor faster?
+# 1. What is the aim of pruning? (key concepts, step 1)
+# 2. What does *sparsity* mean, and what was it after step 2? (key concepts, step 2)
+# 3. What did removing weights at random show? (step 3)
+# 4. Why was the pruned network neither smaller nor faster? (step 5)
 
 # %% [markdown]
 # ## Recap
 #
-# - A trained network can lose its smallest weights at almost no cost, and not just any weights.
+# - A trained network can lose the smallest fifth of its weights almost for free; a random fifth
+#   costs far more.
 # - Small means small in magnitude: the sign does not count.
 # - Zeros alone save neither space nor time.
 # - Decisions are made on validation images; the test images are opened at the end.
+
+# %% [markdown]
+# This is where you stand. The table counts the exercises of all lessons; your progress is kept on
+# this computer alone, and survives a restart.
 
 # %%
 progress()

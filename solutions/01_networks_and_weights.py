@@ -31,13 +31,16 @@
 # ## Key concepts
 #
 # - **Parameter**: any learned number. **Weight**: one that is multiplied with an input.
-#   **Bias**: one that is added.
+#   **Bias**: one that is added. **Filter**: the weights of one output channel of a convolution.
 # - **Connection**: one use of a weight. A linear layer uses each weight once for an image; a
 #   convolution slides its filters over the image and uses each weight many times.
 # - **MAC**: multiply-accumulate, one product added to a sum; the unit of work. (A *FLOP* is one
 #   operation, so one MAC is two FLOPs. Papers mix them up: look before you compare.)
 # - **Latency**: how long one waits for an answer, in milliseconds.
 # - **Sparsity**: the share of numbers that are exactly zero.
+# - **Eval mode**: how a network behaves in use. In training mode *BatchNorm*, which rescales each
+#   channel, uses the current batch and updates its averages, and *dropout* zeroes at random; in
+#   eval mode neither happens. `model.eval()` and `model.train()` switch.
 
 # %%
 import time
@@ -76,10 +79,10 @@ print(network)
 # **Question.** Where do its parameters sit? The third convolution, `conv3`, has 128 filters; `fc1`
 # is a linear layer; `conv1` looks at the pixels.
 #
-# **Predict.** Which layer has the most parameters: `conv1`, `conv2`, `conv3`, `fc1` or `fc2`?
+# **Predict.** Which layer has the most weights? Write its name in quotes.
 
 # %%
-predict("largest_layer", ...)
+predict("largest_layer", ..., choices=("conv1", "conv2", "conv3", "fc1", "fc2"))
 
 # %% [markdown]
 # A worked example first, with a single layer. A linear layer from 3 numbers to 2 connects each
@@ -94,8 +97,8 @@ for name, parameter in tiny.named_parameters():
 # **Exercise** `count_parameters` · 2 points · about 8 minutes · difficulty 1 of 5
 #
 # Return a dictionary from each parameter's name to its number of elements, for **all** parameters
-# of a model: weights and biases, in modules inside modules, trained or frozen. A tensor that two
-# layers share counts once, under its first name.
+# of a model: weights and biases, in modules inside modules, whether they still train or are frozen
+# (`requires_grad=False`). A tensor that two layers share counts once, under its first name.
 
 
 # %% exercise="count_parameters"
@@ -127,17 +130,21 @@ if predicted("largest_layer"):
     display(plots.bars(layers, weights, ylabel="weights", title="What is stored"))
 
 # %% [markdown]
-# Two layers hold nearly everything, and nearly everything is weights. That is one reason why
-# pruning leaves biases alone; we come back to it in step 5.
+# Two layers hold most of it, and nearly everything is weights. That is one reason why pruning
+# leaves biases alone; we come back to it in step 5.
 
 # %% [markdown]
 # ## Step 2: what is computed
 #
 # **Question.** Is the layer with the most weights also the one with the most work?
 #
-# A linear layer uses each weight once. A convolution puts its filters on every position of the
-# output, and uses each weight again at each of them. A worked example: 2 filters of 3 x 3 on one
-# channel, with an output of 8 x 8.
+# Each use of a weight is a connection, and costs one multiply-accumulate. A linear layer uses each
+# weight once. A convolution puts its filters on every position of the output, and uses each weight
+# again at each of them:
+#
+# *MACs = numbers in one image's output x products summed for one of them*
+#
+# A worked example: 2 filters of 3 x 3 on one channel, with an output of 8 x 8.
 
 # %%
 small = nn.Conv2d(1, 2, kernel_size=3, padding=1)
@@ -145,7 +152,8 @@ output = small(torch.zeros(5, 1, 8, 8))  # five images
 products_for_one_number = 1 * 3 * 3  # input channels * kernel height * kernel width
 numbers_in_the_output = output[0].numel()  # of one image
 print("output of one image:", tuple(output[0].shape), "so", numbers_in_the_output, "numbers")
-print("MACs for one image :", numbers_in_the_output * products_for_one_number)
+print("weights            :", small.weight.numel())
+print("connections = MACs :", numbers_in_the_output * products_for_one_number)
 
 # %% [markdown]
 # **Predict.** You saw how many of the weights sit in `fc1`. How many percent of the
@@ -162,7 +170,7 @@ predict("work_in_fc1", ...)
 #
 # - A linear layer's output is 2-D (batch, features), a convolution's 4-D (batch, channels, height,
 #   width).
-# - With `groups`, a filter sees only `in_channels / groups` input channels.
+# - With `groups`, the channels are split, and a filter sees only `in_channels / groups` of them.
 # - Kernels need not be square.
 # - If the output's dimensions or its features or channels cannot come from this layer, raise
 #   `ValueError` with a sentence.
@@ -218,8 +226,8 @@ if predicted("work_in_fc1"):
     )
 
 # %% [markdown]
-# `fc1` is one of the largest layers and does almost no work; `conv2` is the reverse. Pruning `fc1`
-# saves bytes, pruning `conv2` saves multiplications. PyTorch can count as well, and agrees:
+# `fc1` is one of the largest layers and does almost no work; `conv2` is the reverse. Shrinking
+# `fc1` would save bytes, shrinking `conv2` multiplications. PyTorch can count as well, and agrees:
 
 # %% demo
 print(f"layer by layer   : {sum(work.values()):,} MACs for one image")
@@ -228,8 +236,18 @@ print(f"PyTorch's counter: {measure.macs(network, digits.x_val[:1]):,}")
 # %% [markdown]
 # ## Step 3: what one waits for
 #
-# Time is harder than counting: it changes from one run to the next. Here is one network, timed
-# twenty times in the most obvious way.
+# **Question.** Here are three networks: the LeNet-300-100 that pruning papers love (linear layers
+# only), our CNN, and a small ResNet (convolutions with shortcuts around them). The ResNet has fewer
+# parameters than our CNN *and* fewer MACs. Which of the two answers faster, for a single image?
+#
+# **Predict.** `"cnn"` or `"resnet8"`?
+
+# %%
+predict("faster_for_one_image", ..., choices=("cnn", "resnet8"))
+
+# %% [markdown]
+# To find out we need a clock, and time is harder than counting: it changes from one run to the
+# next. Here is one network, timed twenty times in the most obvious way.
 
 # %% varies demo
 times = []
@@ -255,7 +273,8 @@ plots.curve(
 #
 # Call `fn()` `warmup` times without timing it, then `repeats` times, reading `clock()` right before
 # and right after each call. Return the pair (median, interquartile range). For an even number of
-# times the median is the mean of the middle two; quartiles are linear, as in `torch.quantile`.
+# times the median is the mean of the middle two; quartiles that fall between two times are
+# interpolated linearly, as `torch.quantile` does.
 #
 # (Why is the clock an argument? So that a check can hand you one that it controls. With
 # `time.perf_counter` you measure for real.)
@@ -283,81 +302,92 @@ def median_latency(fn, warmup, repeats, clock):
 check("median_latency", median_latency)
 
 # %% [markdown]
-# **Question.** Now compare three networks: the LeNet-300-100 that pruning papers love (linear
-# layers only), our CNN, and a small ResNet. The ResNet has fewer parameters than our CNN *and*
-# fewer MACs. Which of the two answers faster, for a single image?
-#
-# **Predict.** `"cnn"` or `"resnet8"`?
-
-# %%
-predict("faster_for_one_image", ...)
+# **See it.**
 
 # %% varies demo
 time_of = yours_or_ours("median_latency", median_latency)
 three = {name: models.load(name) for name in ("lenet", "cnn", "resnet8")}
 image = digits.x_val[:1]
-latency = {}
+latency, spread = {}, {}
 with torch.no_grad(), measure.threads(1):
     for name, model in three.items():
-        seconds, spread = time_of(lambda model=model: model(image), 20, 200, time.perf_counter)
-        latency[name] = 1000 * seconds
-        print(f"{name:8} {1000 * seconds:.3f} ms, middle half {1000 * spread:.3f} ms wide")
-costs = {
-    "parameters": [measure.parameters(model) for model in three.values()],
-    "MACs": [measure.macs(model, image) for model in three.values()],
-    "milliseconds": list(latency.values()),
-}
+        seconds = time_of(lambda model=model: model(image), 20, 200, time.perf_counter)
+        latency[name], spread[name] = (1e6 * value for value in seconds)
 if predicted("faster_for_one_image"):
     outcome("faster_for_one_image", min(("cnn", "resnet8"), key=latency.get))
+    for name in three:
+        print(f"{name:8} {latency[name]:4.0f} µs, the middle half {spread[name]:.1f} µs wide")
+    costs = {
+        "parameters": [measure.parameters(model) for model in three.values()],
+        "MACs": [measure.macs(model, image) for model in three.values()],
+        "time for one image": list(latency.values()),
+    }
     relative = {cost: [v / max(values) for v in values] for cost, values in costs.items()}
     display(
         plots.bars(
             list(three),
             relative,
             ylabel="relative to the largest",
-            title="Three costs",
+            title="Three costs, three orders",
             percent=True,
         )
     )
 
 # %% [markdown]
-# The ResNet stores less and computes less than the CNN, and still keeps one waiting longer: it is
-# deeper, one small step after the other, and each step costs something however little there is to
-# compute. That is no accident of one run:
+# Why? The ResNet is deeper: one small step after the other, and each step costs something however
+# little there is to compute. If that is the reason, it should matter less when each step has more
+# to do. So let us give both more images at once.
 
 
 # %% varies claim="fewer_macs_can_be_slower"
 def resnet_against_cnn(seed):
-    cnn, resnet = models.cnn(), models.resnet8()
+    cnn, resnet = models.new("cnn", seed), models.new("resnet8", seed)
     image = digits.x_val[seed : seed + 1]
-    slower, _ = measure.speedup(resnet, cnn, image)
     return {
         "parameters": measure.parameters(resnet) / measure.parameters(cnn),
         "macs": measure.macs(resnet, image) / measure.macs(cnn, image),
-        "time": slower,
+        "time": measure.speedup(resnet, cnn, image)[0],
     }
 
 
-claim(
-    "fewer_macs_can_be_slower",
-    resnet_against_cnn,
-    holds=lambda parameters, macs, time: max(parameters.max(), macs.max()) < 0.8 and time.min() > 1,
-    says=lambda parameters, macs, time: (
-        f"With {100 * parameters.mean():.0f} % of the CNN's parameters and "
-        f"{100 * macs.mean():.0f} % of its MACs, the ResNet takes {time.mean():.1f} times as long "
-        "for one image."
-    ),
-)
+if predicted("faster_for_one_image"):
+    three = {name: models.load(name) for name in ("cnn", "resnet8")}
+    batch_sizes = [1, 4, 16, 64, 256]
+    ratios = [
+        measure.speedup(three["resnet8"], three["cnn"], digits.x_train[:size], repeats=20)[0]
+        for size in batch_sizes
+    ]
+    display(
+        plots.bars(
+            [f"{size} at once" for size in batch_sizes],
+            [round(ratio, 2) for ratio in ratios],
+            ylabel="ResNet's time / CNN's time",
+            title="The more images at once, the more the MACs count",
+        ),
+        claim(
+            "fewer_macs_can_be_slower",
+            resnet_against_cnn,
+            holds=lambda parameters, macs, time: (
+                max(parameters.max(), macs.max()) < 0.8 and time.min() > 1
+            ),
+            says=lambda parameters, macs, time: (
+                f"With {100 * parameters.mean():.0f} % of the CNN's parameters and "
+                f"{100 * macs.mean():.0f} % of its MACs, the ResNet takes {time.mean():.1f} times "
+                "as long for one image."
+            ),
+        ),
+    )
 
 # %% [markdown]
-# **Parameters are not MACs, and MACs are not milliseconds.** Whoever claims that pruning made a
-# network faster has to show the clock.
+# **Parameters are not MACs, and MACs are not milliseconds.** Which network is faster depends on how
+# it is used. Whoever claims that pruning made a network faster has to show the clock, and say what
+# was timed.
 
 # %% [markdown]
 # ## Step 4: how much of it is zero
 #
-# **Question.** Pruning makes zeros. How many are there before we begin? In the histogram, weights
-# crowd around zero.
+# **Question.** Pruning makes zeros. How many are there before we begin? The histogram shows many
+# small weights.
 
 # %% demo
 plots.weight_histogram(network, title="The trained weights, layer by layer")
@@ -391,7 +421,15 @@ check("sparsity", sparsity)
 # %% [markdown]
 # **Exercise** `model_sparsity` · 2 points · about 10 minutes · difficulty 2 of 5
 #
-# The same for a whole model: the share of zeros over **all prunable weights together**. Prunable
+# The same for a whole model. To find its layers one walks over its modules, like this:
+
+# %%
+for name, module in network.named_modules():
+    if isinstance(module, nn.Conv2d):
+        print(f"{name}: {tuple(module.weight.shape)}")
+
+# %% [markdown]
+# Return the share of zeros over **all prunable weights together**. Prunable
 # are the weights of `nn.Linear` and `nn.Conv2d`, wherever they sit; no biases, no BatchNorm. A
 # tensor that two layers share counts once. If there is nothing to prune, return 0.0.
 
@@ -422,8 +460,8 @@ if predicted("zeros_after_training"):
     outcome("zeros_after_training", 100 * zeros_in(network), "%")
 
 # %% [markdown]
-# Small is not zero: training moves weights *close* to zero and never exactly onto it. Making them
-# exact is what pruning does.
+# Small is not zero: ordinary training moves weights *close* to zero, not exactly onto it. Making
+# them exact is what pruning does.
 #
 # What flows through the network is another matter. A ReLU turns every negative number into an
 # exact zero. How many is that?
@@ -493,19 +531,26 @@ if predicted("zeros_after_relu"):
             list(quiet), list(quiet.values()), ylabel="zeros", title="After each ReLU", percent=True
         )
     )
+    hidden = []
+    hook = network.relu4.register_forward_hook(lambda m, i, output: hidden.append(output))
+    network(digits.x_val)
+    hook.remove()
+    silent = (hidden[0] == 0).all(dim=0).sum().item()
+    print(f"of the {hidden[0].shape[1]} outputs of relu4, {silent} are zero for every image")
 
 # %% [markdown]
-# So a network without a single zero weight is full of zeros while it works. They come and go with
-# the input, which makes them hard to profit from. Zero *weights* stay where they are: that is why
-# pruning goes for the weights.
+# So a network without a single zero weight is full of zeros while it works. Most of them come and
+# go with the input, which makes them hard to profit from; zero *weights* stay where they are, and
+# that is why pruning goes for the weights. Some outputs, though, never fire at all. Lesson 02 looks
+# for those.
 
 # %% [markdown]
 # ## Step 5: why biases are spared
 #
-# You will read that biases are not pruned because each contributes so much. Let us not believe it
-# unseen. We set **all** biases to zero, BatchNorm's included, without any training.
+# You will read that biases are not pruned because each one matters a lot. Let us test it: we set
+# **all** biases to zero, BatchNorm's included, without any training.
 #
-# **Predict.** How many points of accuracy does the network lose?
+# **Predict.** How many points of accuracy does the network lose? (A negative loss is a gain.)
 
 # %%
 predict("points_lost_without_biases", ...)
@@ -540,9 +585,10 @@ if predicted("points_lost_without_biases"):
     )
 
 # %% [markdown]
-# In this network the popular reason does not hold: the biases hardly matter. The better reason is
-# the second figure. Removing all of them would save next to nothing, so there is nothing to win,
-# and in other networks something to lose.
+# In this network the popular reason does not hold: the biases hardly matter. (They have hardly
+# moved from where its short training began, so do not conclude that biases never matter.) The
+# better reason is the second figure. Removing all of them would save next to nothing: there is
+# nothing to win, and in other networks something to lose.
 
 # %% [markdown]
 # ## Pitfalls
@@ -570,7 +616,8 @@ for tensor in (torch.tensor([0.0, 0.0, 0.1]), torch.tensor([0.0, 0.0, 100.0])):
 
 # %%
 small_layer, large_layer = torch.zeros(10), torch.ones(990)
-print("average of the layers:", (1.0 + 0.0) / 2)
+shares = [(tensor == 0).double().mean().item() for tensor in (small_layer, large_layer)]
+print("average of the layers:", sum(shares) / 2)
 print("the network's        :", (torch.cat([small_layer, large_layer]) == 0).double().mean().item())
 
 # %% [markdown]
@@ -607,55 +654,64 @@ print(f"median of many: {measure.latency(models.cnn(), image)[0]:.2f} ms")
 # <!-- END SOLUTION -->
 
 # %% [markdown]
-# **2.** After a ReLU many of the numbers are zero. Why is that harder to make use of than zero
-# weights?
+# **2.** Which of the zeros after a ReLU *could* be removed from the network for good, and how would
+# you find them?
 
-# %% [markdown] written="why_zero_activations_do_not_help" points=1
+# %% [markdown] written="which_activations_can_go" points=1
 # <!-- BEGIN SOLUTION -->
-# Which activations are zero changes with every input, so it is known only while computing; zero
-# weights are known beforehand, and the network can be stored and arranged accordingly.
+# Those of outputs that are zero for every input: the channel or unit never contributes, so it and
+# the weights that read it can be removed. One finds them by counting zeros over many images, and
+# knows it only for the images one has tried.
 #
-# *Marking: 1 point for "depends on the input" or an equivalent.*
+# *Marking: half a point for "zero for all inputs", half for a way to find them.*
 # <!-- END SOLUTION -->
 
 # %% [markdown]
 # ## The ledger
 #
-# Would a smaller kind of network solve the device's problem without any pruning? The LeNet enters
-# its row.
+# Would another kind of network solve the device's problem without any pruning? The LeNet and the
+# ResNet enter their rows.
 
 # %% varies demo
 enter("01", "a LeNet instead", models.load("lenet"))
+enter("01", "a ResNet instead", models.load("resnet8"))
 
 # %% [markdown]
-# It is quick, and its multiplications fit easily, but its file does not, and it makes more
-# mistakes than the device's owner accepts. We stay with the CNN, and make it smaller.
+# Neither fits: both files are too large, and the ResNet is too slow for a single image. We stay
+# with the CNN, and make it smaller.
 
 # %% [markdown]
 # ## The last step: the test images
+#
+# The column on the right says how far chance alone may carry such a figure: the standard error of a
+# share, from the number of images.
 
 # %% varies final
 data.decisions_are_made()
 x_test, y_test = data.final_test()
+print("          validation     test   by chance")
 for name in ("lenet", "cnn", "resnet8"):
-    right = 100 * accuracy(models.load(name), x_test, y_test)
-    print(f"{name:8} {right:.1f} % right on the test images")
+    model = models.load(name)
+    right = accuracy(model, x_test, y_test)
+    on_validation = accuracy(model, digits.x_val, digits.y_val)
+    chance = (on_validation * (1 - on_validation) / len(digits.x_val)) ** 0.5
+    print(f"{name:8} {100 * on_validation:10.1f} % {100 * right:6.1f} %   +- {100 * chance:.1f}")
 
 # %% [markdown]
-# Compare with the ledger: these figures differ from the validation figures by a point or two. With
-# a few hundred images that much is chance, and a difference of one point between two networks
-# means little. Keep it in mind whenever you read a table.
+# Validation and test do not agree to the decimal, and cannot: with a few hundred images, a
+# difference of one point between two networks means little. Keep it in mind whenever you read a
+# table.
 
 # %% [markdown]
 # ## Retrieval quiz
 #
-# Answer aloud before you look.
+# Answer aloud before you look where it says.
 #
-# 1. What is the difference between a parameter and a connection?
-# 2. How many MACs does a convolution do for one image?
-# 3. Why the median, and why a warm-up?
-# 4. What is the sparsity of a trained network, and of what flows out of its ReLUs?
-# 5. Why are biases usually not pruned?
+# 1. What is the difference between a parameter and a connection? (key concepts, step 2)
+# 2. How many MACs does a convolution do for one image? (step 2)
+# 3. Why the median, and why a warm-up? (step 3)
+# 4. What is the sparsity of a trained network, and of what flows out of its ReLUs? (step 4)
+# 5. Why are biases usually not pruned? (step 5)
 
 # %% [markdown]
 # ## Recap
@@ -664,8 +720,8 @@ for name in ("lenet", "cnn", "resnet8"):
 #   and network by network.
 # - A convolution reuses its weights at every position; a linear layer uses each once.
 # - Time is measured with a warm-up, many repeats, the median and its spread.
-# - Sparsity counts exact zeros. Training makes none in the weights; ReLU makes many in the
-#   activations.
+# - Sparsity counts exact zeros. Ordinary training makes none in the weights; ReLU makes many in
+#   the activations.
 
 # %%
 progress()

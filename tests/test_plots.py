@@ -139,7 +139,7 @@ def test_too_many_pictures_or_too_few_labels_are_refused():
 def test_bars_are_as_high_as_their_values_and_say_them():
     (axes,) = plots.bars(["a", "b"], [0.962, 0.5], [0.1, 0.2], "accuracy", percent=True).axes
     assert [bar.get_height() for bar in axes.patches] == [0.962, 0.5]
-    assert [text.get_text() for text in axes.texts] == ["96.2 %", "50.0 %"]
+    assert [text.get_text() for text in axes.texts] == ["96.2 %", "50 %"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
     (lines,) = axes.collections
     reach = [segment[:, 1].tolist() for segment in lines.get_segments()]

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from course_utils.exercises.networks import is_network
+from course_utils.exercises.networks import is_network, shown
 from course_utils.exercises.plain import Other
 
 TOLERANCE = 1e-5
@@ -77,11 +77,11 @@ def show(value) -> str:
     if isinstance(value, Other):
         return f"something of type {value.type_name}"
     if is_network(value):
-        return f"the network {value['network']!r}"
+        return shown(value)
     if isinstance(value, list | tuple):
-        shown = [show(item) for item in value[:8]] + ["..."] * (len(value) > 8)
-        return ("[{}]" if isinstance(value, list) else "({})").format(", ".join(shown))
+        items = [show(item) for item in value[:8]] + ["..."] * (len(value) > 8)
+        return ("[{}]" if isinstance(value, list) else "({})").format(", ".join(items))
     if isinstance(value, dict):
-        shown = [f"{key!r}: {show(item)}" for key, item in list(value.items())[:6]]
-        return "{" + ", ".join(shown + ["..."] * (len(value) > 6)) + "}"
+        items = [f"{key!r}: {show(item)}" for key, item in list(value.items())[:6]]
+        return "{" + ", ".join(items + ["..."] * (len(value) > 6)) + "}"
     return repr(value)[:200]

@@ -111,13 +111,15 @@ def judge(exercise: Exercise, groups: dict, outcomes: dict) -> Result:
     """Turn observed outcomes into a verdict; runs nothing of the learner's."""
     messages, passed = [], {}
     for group, cases in groups.items():
-        problems = [
-            problem
+        problems = (
+            f"{exercise.shown(case)}: {problem}"
             for case, outcome in zip(cases, outcomes[group], strict=True)
             if (problem := _problem(exercise, case, outcome))
-        ]
-        passed[group] = not problems
-        messages += [m for m in problems[:1] if m not in messages]
+        )
+        first = next(problems, None)
+        passed[group] = first is None
+        if first:
+            messages.append(first)
     ordinary = next(iter(groups))
     score = sum(passed.values()) / len(passed) if passed[ordinary] else 0.0
     status = "correct" if score == 1 else "incorrect"
@@ -126,28 +128,24 @@ def judge(exercise: Exercise, groups: dict, outcomes: dict) -> Result:
 
 def _problem(exercise: Exercise, case: tuple, outcome: Outcome) -> str | None:
     """What is wrong with one outcome: first what holds for all exercises, then its own check."""
-    shown = exercise.shown(case)
     wanted = observe(exercise, case, exercise.reference)
     if wanted.error and not outcome.error:
         if "ValueError" in wanted.error["types"]:
-            return f"{shown} has no meaning and should raise ValueError: {wanted.error['text']}"
-        return f"{shown} hides an error that it should let through: {wanted.error['text']}"
+            return f"this has no meaning and should raise ValueError ({wanted.error['text']})"
+        return f"this hides an error that it should let through ({wanted.error['text']})."
     if wanted.error and "ValueError" in wanted.error["types"]:
         if "ValueError" not in outcome.error["types"]:
             raised = outcome.error["types"][0]
-            return f"{shown} raised {raised}, where a ValueError with a sentence is asked for."
+            return f"this raised {raised}, where a ValueError with a sentence is asked for."
     elif outcome.error and not wanted.error:
         if outcome.error["stub"]:
-            return f"{shown} meets a part that is not written yet (NotImplementedError)."
-        return f"{shown} raised {outcome.error['types'][0]}: {outcome.error['text']}"
+            return "this meets a part that is not written yet (NotImplementedError)."
+        return f"this raised {outcome.error['types'][0]}: {outcome.error['text']}"
     if not exercise.in_place:
         for before, after in zip(plain_inputs(case), outcome.inputs, strict=True):
             if not identical(before, after):
-                return f"{shown}: {_what_changed(before, after)}"
-    if wanted.error:
-        return None
-    sentence = exercise.verify(case, outcome)
-    return f"{shown}: {sentence}" if sentence else None
+                return _what_changed(before, after)
+    return None if wanted.error else exercise.verify(case, outcome)
 
 
 def _what_changed(before, after) -> str:

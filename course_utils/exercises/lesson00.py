@@ -86,12 +86,17 @@ class KeepLargest(Exercise):
             limit = sizes.flatten().sort(descending=True).values[max(k - 1, 0)]
             if k > 0 and torch.equal(kept, sizes >= limit):
                 return (
-                    f"{int(kept.sum())} values stay instead of {k}, because several tie for the "
-                    "last place. Choose any of them, so that exactly k stay."
+                    f"you kept {int(kept.sum())} instead of {k}, because several tie for the last "
+                    "place. Choose any of them, so that exactly k stay."
+                )
+            if torch.equal(kept, sizes > limit) and (sizes == limit).sum() > 1:
+                return (
+                    f"you kept {int(kept.sum())} instead of {k}: all that tie for the last place "
+                    "went together. Count places, do not compare with a limit."
                 )
             if int(kept.sum()) == values.numel() - k:
                 return f"{k} values went and the others stayed: k says how many stay."
-            return f"{int(kept.sum())} values stay instead of {k}."
+            return f"you kept {int(kept.sum())} instead of {k}."
         if sorted(sizes[kept].tolist()) == sorted(sizes.flatten().topk(count).values.tolist()):
             return None
         if same_tensor(values[kept].sort().values, values.flatten().topk(count).values.flip(0)):

@@ -9,8 +9,6 @@ from course_utils.exercises.compare import as_number, differing_keys, same_numbe
 from course_utils.exercises.engine import Exercise
 from course_utils.exercises.networks import build, network
 
-PRUNABLE = (nn.Linear, nn.Conv2d)
-
 
 def _seed(rng) -> int:
     return int(rng.integers(1, 10**6))
@@ -203,6 +201,8 @@ class Sparsity(Exercise):
             return None
         if as_number(got) is None:
             return f"{show(got)} came back, and a number is asked for."
+        if tensor.numel() == 0:
+            return f"an empty tensor divides by nothing: {show(got)} came back instead of 0.0."
         zeros, near = int((tensor == 0).sum()), int((tensor.double().abs() < 1e-6).sum())
         if same_number(got, 1 - want):
             return "this is the share of what is not zero, the density."
@@ -210,7 +210,7 @@ class Sparsity(Exercise):
             return "this is a percentage; a share between 0 and 1 is asked for."
         if same_number(got, zeros):
             return f"this is the number of zeros. Divide by the {tensor.numel()} elements."
-        if same_number(got, near / max(tensor.numel(), 1)):
+        if same_number(got, near / tensor.numel()):
             return "you counted tiny values as zeros. Sparsity counts exact zeros only."
         if same_number(got, tensor.double().abs().sum().item()):
             return "the L1 norm adds sizes up; it does not count zeros."
@@ -218,9 +218,10 @@ class Sparsity(Exercise):
 
 
 def model_sparsity(model: nn.Module) -> float:
-    weights = {id(m.weight): m.weight for m in model.modules() if isinstance(m, PRUNABLE)}
-    zeros = sum((weight == 0).sum().item() for weight in weights.values())
-    return zeros / max(sum(weight.numel() for weight in weights.values()), 1)
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    weights = {id(layer.weight): layer.weight for layer in layers}.values()
+    zeros = sum((weight == 0).sum().item() for weight in weights)
+    return zeros / max(sum(weight.numel() for weight in weights), 1)
 
 
 class ModelSparsity(Exercise):
@@ -254,6 +255,9 @@ class ModelSparsity(Exercise):
                 (network("linear", _seed(rng), inputs=9, outputs=sizes[1], zeros=0.5),)
             ],
             "a shared weight": [(network("tied", _seed(rng), size=sizes[1], empty_rows=2),)],
+            "other layers with weights": [
+                (network("other weights", _seed(rng), size=sizes[1], zeros=0.4),)
+            ],
             "nothing to prune": [(network("nothing to prune", _seed(rng), size=5, zeros=0.5),)],
         }
 
@@ -264,22 +268,32 @@ class ModelSparsity(Exercise):
         if as_number(got) is None:
             return f"{show(got)} came back, and a number is asked for."
         model = build(case[0])
-        layers = [m for m in model.modules() if isinstance(m, PRUNABLE)]
+        layers = _prunable(model.modules())
         shares = [sparsity(layer.weight) for layer in layers]
         each = torch.cat([torch.zeros(0), *(layer.weight.flatten() for layer in layers)])
         everything = torch.cat([parameter.flatten() for parameter in model.parameters()])
-        top = [m.weight.flatten() for m in model.children() if isinstance(m, PRUNABLE)]
+        near = [layer.weight.flatten() for layer in _prunable(model.children())]
+        named = [p.flatten() for n, p in model.named_parameters() if n.endswith("weight")]
+        matrices = [p.flatten() for p in model.parameters() if p.dim() > 1]
         if same_number(got, 1 - want):
             return "this is the share of weights that are left, the density."
         if same_number(got, sparsity(each)):
             return "two layers share one weight tensor, and it is counted twice."
         if shares and same_number(got, statistics.mean(shares)):
             return "you averaged the layers: small layers then count as much as large ones."
+        if same_number(got, sparsity(torch.cat([torch.zeros(0), *matrices]))):
+            return "only Linear and Conv2d weights are prunable here; other layers are counted in."
+        if same_number(got, sparsity(torch.cat(named))):
+            return "BatchNorm's `weight` is a scale. Look at the layer, not at the name."
         if same_number(got, sparsity(everything)):
             return "biases and BatchNorm are counted in. Only Linear and Conv2d weights are."
-        if same_number(got, sparsity(torch.cat([torch.zeros(0), *top]))):
+        if same_number(got, sparsity(torch.cat([torch.zeros(0), *near]))):
             return "only direct children were looked at; layers inside other modules count too."
         return f"the sparsity is {show(want)}, and {show(got)} came back."
+
+
+def _prunable(modules) -> list[nn.Module]:
+    return [module for module in modules if isinstance(module, nn.Linear | nn.Conv2d)]
 
 
 def activation_sparsity(model: nn.Module, x: torch.Tensor) -> dict[str, float]:
@@ -389,10 +403,9 @@ def median_latency(fn, warmup, repeats, clock) -> tuple[float, float]:
         start = clock()
         fn()
         times.append(clock() - start)
-    low, high = torch.tensor(times, dtype=torch.float64).quantile(
-        torch.tensor([0.25, 0.75]).double()
-    )
-    return statistics.median(times), (high - low).item()
+    times = torch.tensor(times, dtype=torch.float64)
+    low, middle, high = (times.quantile(share).item() for share in (0.25, 0.5, 0.75))
+    return middle, high - low
 
 
 class MedianLatency(Exercise):
@@ -476,16 +489,27 @@ class MedianLatency(Exercise):
                 return "the first number is the mean, which one slow call drags along."
             if same_number(got[0], sorted(times)[repeats // 2]):
                 return "with an even number of times, the median is midway between the middle two."
+            if same_number(got[0], sorted(times)[(repeats - 1) // 2]):
+                return "`torch.median` takes the lower of the middle two; their mean is asked for."
             return f"the median should be {show(median)} s, and {show(got[0])} came back."
         if not same_number(got[1], spread):
             if repeats > 1 and same_number(got[1], statistics.stdev(times)):
                 return "the second number is the standard deviation, not the interquartile range."
             if same_number(got[1], max(times) - min(times)):
                 return "the second number is the full range; the middle half's is asked for."
+            if repeats > 1 and same_number(got[1], _range(times, "exclusive")):
+                return "these quartiles follow another convention; `torch.quantile` has the linear."
+            if as_number(got[1]) is None:
+                return f"{show(got[1])} came back for the range: one number, upper minus lower."
             return (
                 f"the interquartile range should be {show(spread)} s, and {show(got[1])} came back."
             )
         return None
+
+
+def _range(times, method) -> float:
+    low, _, high = statistics.quantiles(times, n=4, method=method)
+    return high - low
 
 
 EXERCISES = [

@@ -47,6 +47,15 @@ def build(description: dict) -> nn.Module:
     return model
 
 
+def shown(description: dict) -> str:
+    """What a sentence calls a described network: a layer in full, a network by its layers."""
+    model = build(description)
+    layers = [module for module in model.modules() if not list(module.children())]
+    if layers == [model]:
+        return repr(model)
+    return f"a network of {', '.join(type(layer).__name__ for layer in layers)}"
+
+
 def state(model: nn.Module) -> dict:
     """Everything a well-behaved answer leaves as it was, as plain data."""
     return {
@@ -142,5 +151,8 @@ _KINDS = {
     "tied": _Tied,
     "reused relu": _ReusedReLU,
     "breaking": _Breaking,
+    "other weights": lambda size: nn.Sequential(
+        nn.Embedding(size, 4), nn.Linear(4, 6), nn.Conv1d(6, size, 3), nn.LayerNorm(4)
+    ),
     "nothing to prune": lambda size: nn.Sequential(nn.BatchNorm1d(size), nn.ReLU()),
 }

@@ -60,7 +60,7 @@ def removes_k(values, k):
     return by_topk(values, values.numel() - k)
 
 
-@wrong("keep_largest", "tie for the last place")
+@wrong("keep_largest", "because several tie")
 def keeps_all_ties(values, k):
     checked(values, k)
     if k == 0:
@@ -69,7 +69,7 @@ def keeps_all_ties(values, k):
     return torch.where(values.abs() >= limit, values, 0)
 
 
-@wrong("keep_largest", "1 values stay instead of 2")
+@wrong("keep_largest", "you kept 1 instead of 2.")
 def off_by_one(values, k):
     checked(values, k)
     return by_topk(values, max(k - 1, 0))
@@ -125,7 +125,7 @@ def fails_by_accident(values, k):
     return by_topk(values, k)
 
 
-@wrong("keep_largest", "keep_largest([], 0) raised")
+@wrong("keep_largest", "keep_largest([], 0): this raised")
 def trips_over_nothing(values, k):
     checked(values, k)
     values.abs().max()
@@ -150,7 +150,27 @@ def slices_from_the_end(values, k):
     return result.view(values.shape)
 
 
-@wrong("keep_largest", "1 values stay instead of 0.")
+@wrong("keep_largest", "you kept 1 instead of 0.")
 def always_keeps_one(values, k):
     checked(values, k)
     return by_topk(values, min(max(k, 1), values.numel()))
+
+
+@wrong("keep_largest", "went together")
+def drops_all_ties(values, k):
+    checked(values, k)
+    if k == values.numel():
+        return values.clone()
+    limit = values.abs().flatten().sort(descending=True).values[k]
+    return torch.where(values.abs() > limit, values, 0)
+
+
+@wrong("keep_largest", "you kept 1 instead of 3.")
+def keeps_one_of_each_size(values, k):
+    checked(values, k)
+    result, sizes = torch.zeros(values.numel(), dtype=values.dtype), set()
+    for place in values.flatten().abs().argsort(descending=True)[:k].tolist():
+        value = values.flatten()[place]
+        result[place] = 0 if value.abs().item() in sizes else value
+        sizes.add(value.abs().item())
+    return result.view(values.shape)

@@ -210,7 +210,7 @@ def takes_the_l1_norm(tensor):
     return float(tensor.abs().sum())
 
 
-@wrong("sparsity", "raised ZeroDivisionError")
+@wrong("sparsity", "this raised ZeroDivisionError")
 def divides_by_nothing(tensor):
     return int((tensor == 0).sum()) / tensor.numel()
 
@@ -225,7 +225,7 @@ def counts_negatives(tensor):
     return (tensor <= 0).double().mean().item() if tensor.numel() else 0.0
 
 
-@wrong("sparsity", "nan came back")
+@wrong("sparsity", "divides by nothing")
 def averages_nothing(tensor):
     return (tensor == 0).double().mean().item()
 
@@ -288,7 +288,7 @@ def gives_model_density(model):
     return 1 - by_one_long_vector(model)
 
 
-@wrong("model_sparsity", "raised ZeroDivisionError")
+@wrong("model_sparsity", "this raised ZeroDivisionError")
 def needs_a_layer(model):
     every = weights(model).values()
     return sum(int((w == 0).sum()) for w in every) / sum(w.numel() for w in every)
@@ -303,6 +303,18 @@ def gives_each_layer(model):
 def leaves_out_convolutions(model):
     flat = [weight.flatten() for weight in weights(model).values() if weight.dim() == 2]
     return by_counting(torch.cat(flat)) if flat else 0.0
+
+
+@wrong("model_sparsity", "other layers are counted in")
+def counts_every_matrix(model):
+    flat = [p.flatten() for p in model.parameters() if p.dim() > 1]
+    return by_counting(torch.cat(flat)) if flat else 0.0
+
+
+@wrong("model_sparsity", "not at the name")
+def goes_by_the_name(model):
+    flat = [p.flatten() for name, p in model.named_parameters() if name.endswith("weight")]
+    return by_counting(torch.cat(flat))
 
 
 # activation_sparsity ------------------------------------------------------------------------
@@ -564,3 +576,25 @@ def gives_the_quartiles(fn, warmup, repeats, clock):
 def has_no_range_for_one(fn, warmup, repeats, clock):
     median, spread = with_numpy(fn, warmup, repeats, clock)
     return median, spread if repeats > 1 else median
+
+
+@wrong("median_latency", "the lower of the middle two")
+def takes_torchs_median(fn, warmup, repeats, clock):
+    times = timed(fn, warmup, repeats, clock)
+    return torch.tensor(times, dtype=torch.float64).median().item(), quartile_range(times)
+
+
+@wrong("median_latency", "another convention")
+def takes_other_quartiles(fn, warmup, repeats, clock):
+    times = timed(fn, warmup, repeats, clock)
+    if repeats == 1:
+        return times[0], 0.0
+    low, middle, high = statistics.quantiles(times, n=4)
+    return middle, high - low
+
+
+@wrong("median_latency", "upper minus lower")
+def gives_both_quartiles(fn, warmup, repeats, clock):
+    times = timed(fn, warmup, repeats, clock)
+    quartiles = tuple(float(numpy.percentile(times, share)) for share in (25, 75))
+    return statistics.median(times), quartiles

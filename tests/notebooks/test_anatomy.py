@@ -6,6 +6,7 @@ import pytest
 from lessons import SOURCES, STEMS
 
 from course_utils.authoring.source import read
+from course_utils.exercises import find
 
 PARTS = [
     "Before you start",
@@ -66,3 +67,20 @@ def test_its_pitfalls_happen_in_code(path):
         for name in ("Pitfalls", "Retrieval quiz")
     }
     assert any(c.is_code for c in cells[places["Pitfalls"] : places["Retrieval quiz"]])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=STEMS)
+def test_what_it_says_of_its_exercises_is_so(path):
+    """Points, minutes and difficulty stand in the text and in course_utils.exercises alike, and
+    the minutes of the whole leave time to read."""
+    cells = read(path).cells
+    text = "\n".join(cell.source for cell in cells if cell.kind == "text")
+    asked = [find(cell.name) for cell in cells if cell.kind == "exercise"]
+    for e in asked:
+        line = (
+            f"**Exercise** `{e.name}` · {e.points:g} point{'s' * (e.points != 1)} · "
+            f"about {e.minutes} minutes · difficulty {e.difficulty} of 5"
+        )
+        assert line in text
+    whole = int(re.search(r"(\d+) minutes", text)[1])
+    assert whole >= 1.2 * sum(e.minutes for e in asked)

@@ -45,4 +45,4 @@ def test_a_wrong_recorded_output_is_found(tmp_path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=STEMS)
 def test_the_claims_hold_on_seeds_the_lesson_does_not_show(path):
-    run_claims(path, seeds=[11, 12, 13])
+    run_claims(path, seeds=[101, 202, 303])

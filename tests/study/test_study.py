@@ -118,11 +118,29 @@ def test_nothing_is_shown_before_a_prediction(capsys):
     study.predict("drop", 7)
     assert study.predicted("drop")
     study.outcome("drop", 0.42, "points")
-    assert "You predicted 7 points; it is 0.4 points." in capsys.readouterr().out
+    assert "You predicted 7; it is 0.4 points." in capsys.readouterr().out
     study.predict("drop", 0.4)
     assert "Your prediction stays 7" in capsys.readouterr().out
     study.outcome("drop", 0.42, "points")
-    assert "You predicted 7 points" in capsys.readouterr().out
+    assert "You predicted 7;" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("guess", [None, [1], "95 %", True, float("nan")])
+def test_a_guess_that_is_no_number_is_asked_for_again(guess, capsys):
+    study.predict("drop", guess)
+    assert "Write a number" in capsys.readouterr().out
+    assert not study.predicted("drop")
+
+
+@pytest.mark.usefixtures("reader")
+def test_a_guess_among_choices_is_one_of_them(capsys):
+    study.predict("faster", "lenet", choices=("cnn", "resnet8"))
+    assert "'cnn', 'resnet8'" in capsys.readouterr().out
+    assert not study.predicted("faster")
+    study.predict("faster", "cnn", choices=("cnn", "resnet8"))
+    assert study.predicted("faster")
+    assert not study.predicted("faster", "drop")
 
 
 def test_where_nobody_reads_everything_is_shown(capsys):
