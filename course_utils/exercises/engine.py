@@ -6,12 +6,15 @@ sit in another process. In a notebook both run in one.
 """
 
 import dis
+import functools
 import hashlib
+import inspect
 import io
-import traceback
+import threading
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager, redirect_stderr
+from types import CodeType, FunctionType
 from typing import NamedTuple
 
 import numpy
@@ -19,9 +22,12 @@ import torch
 from torch import nn
 
 from course_utils.exercises.compare import identical, show
-from course_utils.exercises.delegation import GUARDED, forbidden, public_functions
+from course_utils.exercises.delegation import GUARDED, forbidden, function_named, public_functions
 from course_utils.exercises.networks import build, is_network, state
 from course_utils.exercises.plain import decode, encode
+
+# What a check changes for its time (stderr, torch's defaults, who may be called) is the process's.
+_one_at_a_time = threading.RLock()
 
 
 class Exercise:
@@ -35,7 +41,7 @@ class Exercise:
     difficulty: int = 1  # 1 to 5
     importance: int = 3  # 1 to 5
     hints: tuple[str, ...] = ()
-    forbids: tuple[Callable, ...] = ()  # functions that would do the work, besides the course's own
+    forbids: tuple[str, ...] = ()  # functions that would do the work, besides course_utils.pruning
     in_place = False  # whether the answer is asked to change its inputs
 
     def cases(self, rng: numpy.random.Generator) -> dict[str, list[tuple]]:
@@ -83,6 +89,11 @@ class Result(NamedTuple):
 
 
 def grade(exercise: Exercise, answer, seed=0) -> Result:
+    with _one_at_a_time, _undisturbed():
+        return _grade(exercise, answer, seed)
+
+
+def _grade(exercise: Exercise, answer, seed) -> Result:
     if is_untouched(answer):
         return _not_attempted(exercise)
     if not _is_callable(answer):
@@ -137,6 +148,11 @@ def _problem(exercise: Exercise, case: tuple, outcome: Outcome) -> str | None:
         if "ValueError" not in outcome.error["types"]:
             raised = outcome.error["types"][0]
             return f"this raised {raised}, where a ValueError with a sentence is asked for."
+        if not outcome.error["text"]:
+            return "the ValueError is right; give it a sentence that says what is wrong."
+    elif wanted.error and wanted.error["types"][0] != outcome.error["types"][0]:
+        raised = outcome.error["types"][0]
+        return f"this raised {raised} instead of letting through: {wanted.error['text']}"
     elif outcome.error and not wanted.error:
         if outcome.error["stub"]:
             return "this meets a part that is not written yet (NotImplementedError)."
@@ -152,7 +168,8 @@ def _what_changed(before, after) -> str:
     if isinstance(before, dict):
         for part in before:
             if not identical(before[part], after.get(part)):
-                return f"after the call its {part} are not what they were."
+                why = " In training mode BatchNorm updates them." if part == "buffers" else ""
+                return f"after the call its {part} are not what they were.{why}"
     return "the call changed its input. Work on a copy: the caller still needs the original."
 
 
@@ -163,10 +180,14 @@ def observe(exercise: Exercise, case: tuple, answer: Callable) -> Outcome:
     with _undisturbed():
         try:
             returned = exercise.call(tuple(inputs), answer)
-        except Exception as raised:
+        except (Exception, SystemExit) as raised:
             error = _describe(raised, answer)
-    seen = {"returned": returned, "inputs": _plain(inputs), "error": error}
-    return Outcome(**decode(encode(seen)))
+        try:
+            seen = {"returned": returned, "inputs": _plain(inputs), "error": error}
+            return Outcome(**decode(encode(seen)))
+        except Exception:
+            error = {"types": ["TypeError"], "text": "what came back cannot be read", "stub": False}
+            return Outcome(None, plain_inputs(case), error)
 
 
 def materialise(value):
@@ -202,27 +223,43 @@ def _plain(value):
 @contextmanager
 def _undisturbed():
     """Keep stderr and warnings to ourselves (nbgrader gives a graded cell that writes there no
-    points) and put torch's global state back."""
+    points), run under torch's defaults whatever the notebook has set, and put them back."""
     gradients, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+    device = torch.get_default_device()
     with (
         torch.random.fork_rng(devices=[]),
         warnings.catch_warnings(),
         redirect_stderr(io.StringIO()),
+        torch.inference_mode(False),
     ):
         warnings.simplefilter("ignore")
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
+        torch.set_grad_enabled(True)
+        torch.set_default_dtype(torch.float32)
+        if device.type != "cpu":
+            torch.set_default_device("cpu")
         try:
             yield
         finally:
             torch.set_grad_enabled(gradients)
             torch.set_default_dtype(dtype)
+            if device != torch.get_default_device():
+                torch.set_default_device(device)
 
 
 def _describe(error: Exception, answer) -> dict:
-    frames = list(traceback.walk_tb(error.__traceback__))
-    stub = isinstance(error, NotImplementedError) and frames[-1][0].f_code in _codes(answer)
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    code = last.tb_frame.f_code
+    by_raise = code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    stub = isinstance(error, NotImplementedError) and by_raise and code in _codes(answer)
     types = [kind.__name__ for kind in type(error).__mro__]
-    return {"types": types, "text": str(error)[:300], "stub": stub}
+    try:
+        text = str(error)[:300]
+    except Exception:
+        text = ""
+    return {"types": types, "text": text, "stub": stub}
 
 
 def is_untouched(answer) -> bool:
@@ -236,16 +273,22 @@ def _codes(answer) -> list:
     if isinstance(answer, tuple):
         return [code for part in answer for code in _codes(part)]
     if isinstance(answer, type):
-        return [code for part in vars(answer).values() for code in _codes(part)]
-    code = getattr(answer, "__code__", None)
-    return [code] if code else []
+        methods = [part for part in vars(answer).values() if isinstance(part, FunctionType)]
+        return [code for method in methods for code in _codes(method)]
+    if isinstance(answer, functools.partial):
+        return _codes(answer.func)
+    function = inspect.unwrap(answer) if callable(answer) else answer
+    if callable(function) and not hasattr(function, "__code__"):
+        function = type(function).__call__
+    code = getattr(function, "__code__", None)
+    return [code] if isinstance(code, CodeType) else []
 
 
 def _does_nothing(code) -> bool:
     steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "NOP")]
     names = {step.opname for step in steps}
-    return names <= {"LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"} and not any(
-        step.argval for step in steps
+    return names <= {"LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"} and all(
+        step.argval is None for step in steps
     )
 
 
@@ -261,8 +304,9 @@ def _not_attempted(exercise: Exercise) -> Result:
 def _guarded(exercise: Exercise) -> list[Callable]:
     from course_utils.exercises import every
 
-    functions = [function for package in GUARDED for function in public_functions(package)]
-    return [*functions, *exercise.forbids, *(other.reference for other in every().values())]
+    named = [function_named(path) for path in exercise.forbids]
+    references = [other.reference for other in every().values()]
+    return [*public_functions(GUARDED), *named, *references]
 
 
 def _rng(name: str, seed) -> numpy.random.Generator:

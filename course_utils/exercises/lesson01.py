@@ -26,6 +26,7 @@ class CountParameters(Exercise):
     minutes = 8
     difficulty = 1
     importance = 5
+    forbids = ("course_utils.measure.parameters",)
     hints = (
         "A module knows its parameters and their names: look at `model.named_parameters()`.",
         "`tensor.numel()` counts the elements of a tensor of any shape.",
@@ -88,6 +89,7 @@ class LayerMacs(Exercise):
     minutes = 15
     difficulty = 3
     importance = 5
+    forbids = ("course_utils.measure.macs",)
     hints = (
         "Take one number of the output and ask how many products were summed to make it.",
         "In a convolution, one output number sums `in_channels / groups * kernel height * kernel "
@@ -122,6 +124,9 @@ class LayerMacs(Exercise):
             "an output that does not fit": [
                 (dense, torch.zeros(batch, outputs + 1)),
                 (dense, torch.zeros(2, outputs, 3, 3)),
+                (dense, torch.zeros(2, outputs, outputs)),
+                (dense, torch.zeros(outputs)),
+                (conv(1, 5, 5)[0], torch.zeros(6, 6, 5)),
                 (conv(1, 5, 5)[0], torch.zeros(2, 7, 5, 5)),
                 (conv(1, 5, 5)[0], torch.zeros(6, 6)),
             ],
@@ -165,6 +170,7 @@ class Sparsity(Exercise):
     minutes = 5
     difficulty = 1
     importance = 5
+    forbids = ("course_utils.measure.sparsity",)
     hints = (
         "`tensor == 0` is a tensor of True and False; its sum counts the Trues.",
         "A tensor without elements would divide by zero: answer 0.0 for it.",
@@ -181,10 +187,10 @@ class Sparsity(Exercise):
         tiny[:, 0] = 1e-9
         return {
             "ordinary tensors": [
-                (torch.tensor([0.0, 0.8, 0.0, -0.5, 2.0, 1.0]),),
+                (torch.tensor([0.0, 0.8, 0.0, -0.5, 2.0, 1.0, 3.0]),),
                 (holed(int(rng.integers(5, 9)), 7),),
             ],
-            "nearly zero is not zero": [(tiny,), (tiny.double() * 1e-9,)],
+            "nearly zero is not zero": [(tiny,), (tiny.double() * 1e-60,)],
             "other tensors": [
                 (holed(5, 6).T,),
                 (torch.tensor([0, 3, 0, 0, 2]),),
@@ -232,6 +238,7 @@ class ModelSparsity(Exercise):
     minutes = 10
     difficulty = 2
     importance = 4
+    forbids = ("course_utils.measure.sparsity", "course_utils.measure.prunable_weights")
     hints = (
         "Walk over `model.modules()` and stop at each nn.Linear and nn.Conv2d: their `weight` is "
         "what pruning works on.",
@@ -251,10 +258,19 @@ class ModelSparsity(Exercise):
             "convolutions and BatchNorm": [
                 (network("convnet", _seed(rng), channels=channels, classes=7, zeros=0.6),)
             ],
+            "weights that do not train": [
+                (network("mlp", _seed(rng), sizes=sizes, zeros=0.4, fixed=["0"]),)
+            ],
+            "nearly zero is not zero": [
+                (network("mlp", _seed(rng), sizes=sizes, zeros=0.4, scale=1e-12),)
+            ],
             "a single layer": [
                 (network("linear", _seed(rng), inputs=9, outputs=sizes[1], zeros=0.5),)
             ],
-            "a shared weight": [(network("tied", _seed(rng), size=sizes[1], empty_rows=2),)],
+            "a shared weight": [
+                (network("tied", _seed(rng), size=sizes[1], empty_rows=2),),
+                (network("reused layer", _seed(rng), size=sizes[1], zeros=0.3),),
+            ],
             "other layers with weights": [
                 (network("other weights", _seed(rng), size=sizes[1], zeros=0.4),)
             ],
@@ -269,6 +285,8 @@ class ModelSparsity(Exercise):
             return f"{show(got)} came back, and a number is asked for."
         model = build(case[0])
         layers = _prunable(model.modules())
+        if not layers:
+            return f"there is no layer to prune, so 0.0 is asked for; {show(got)} came back."
         shares = [sparsity(layer.weight) for layer in layers]
         each = torch.cat([torch.zeros(0), *(layer.weight.flatten() for layer in layers)])
         everything = torch.cat([parameter.flatten() for parameter in model.parameters()])
@@ -279,7 +297,7 @@ class ModelSparsity(Exercise):
             return "this is the share of weights that are left, the density."
         if same_number(got, sparsity(each)):
             return "two layers share one weight tensor, and it is counted twice."
-        if shares and same_number(got, statistics.mean(shares)):
+        if same_number(got, statistics.mean(shares)):
             return "you averaged the layers: small layers then count as much as large ones."
         if same_number(got, sparsity(torch.cat([torch.zeros(0), *matrices]))):
             return "only Linear and Conv2d weights are prunable here; other layers are counted in."
@@ -332,6 +350,7 @@ class ActivationSparsity(Exercise):
     minutes = 20
     difficulty = 4
     importance = 3
+    forbids = ("course_utils.measure.sparsity",)
     hints = (
         "`module.register_forward_hook(f)` calls f(module, inputs, output) after every forward of "
         "that module, and returns a handle with `.remove()`.",
@@ -360,6 +379,9 @@ class ActivationSparsity(Exercise):
                 ({**convnet, "frozen": ["features.1"]}, images(3, 1, 8, 8)),
                 ({**convnet, "training": False}, images(3, 1, 8, 8)),
             ],
+            "nearly zero is not zero": [
+                (network("mlp", _seed(rng), sizes=sizes, scale=1e-12), images(8, 6))
+            ],
             "a network that fails": [(network("breaking", _seed(rng), size=4), images(2, 4))],
         }
 
@@ -381,6 +403,9 @@ class ActivationSparsity(Exercise):
                 return f"{name!r} runs {len(calls)} times, and only the last run was counted."
             if same_number(got[name], statistics.mean(map(sparsity, calls))):
                 return f"the runs of {name!r} differ in size: pool their zeros, do not average."
+            near = torch.cat([(call.abs() < 1e-6).flatten() for call in calls])
+            if same_number(got[name], near.double().mean()):
+                return f"for {name!r} tiny outputs were counted as zeros. Only exact ones count."
             return (
                 f"for {name!r} the share of zeros in eval mode is {show(want[name])}, and "
                 f"{show(got[name])} came back."
@@ -416,6 +441,7 @@ class MedianLatency(Exercise):
     minutes = 15
     difficulty = 3
     importance = 4
+    forbids = ("course_utils.measure.latency",)
     hints = (
         "`clock()` returns a time in seconds. Read it right before and right after each call of "
         "`fn`, and keep the difference.",
@@ -430,14 +456,16 @@ class MedianLatency(Exercise):
         def times(count):
             return [round(float(t), 3) for t in rng.uniform(1, 5, size=count)]
 
-        odd, even = 2 * int(rng.integers(3, 6)) + 1, 2 * int(rng.integers(3, 6))
+        # With 5 or 9 times all conventions agree on the quartiles; with others they fall between.
+        even, between = 2 * int(rng.integers(3, 6)), int(rng.choice([7, 11]))
         return {
             "an odd number of repeats": [
                 ([9.0, 1.0, 2.0, 6.0, 3.0, 30.0], 1, 5),
-                (times(odd), 0, odd),
+                (times(9), 0, 9),
             ],
             "an even number of repeats": [(times(even), 0, even)],
-            "warm-up": [([50.0, 40.0, 30.0, *times(odd)], 3, odd)],
+            "quartiles between two times": [(times(between), 0, between)],
+            "warm-up": [([50.0, 40.0, 30.0, *times(5)], 3, 5)],
             "one repeat": [(times(2), 1, 1)],
         }
 

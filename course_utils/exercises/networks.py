@@ -4,6 +4,7 @@ A case holds `network("mlp", sizes=[4, 8, 3], seed=7)`, a dict that can travel; 
 module of it, the same one each time.
 """
 
+import copy
 from itertools import pairwise
 
 import torch
@@ -15,7 +16,7 @@ def network(kind: str, seed: int, **settings) -> dict:
 
     `zeros`: share of every parameter set to zero at random; `training`: its mode;
     `frozen`: names of modules put in eval mode whatever the rest does; `fixed`: names of modules
-    whose parameters do not train.
+    whose parameters do not train; `scale`: a factor for all parameters.
     """
     return {"network": kind, "seed": int(seed), **settings}
 
@@ -28,6 +29,7 @@ def build(description: dict) -> nn.Module:
     settings = dict(description)
     make = _KINDS[settings.pop("network")]
     seed, zeros = settings.pop("seed"), settings.pop("zeros", 0.0)
+    scale = settings.pop("scale", 1.0)
     training = settings.pop("training", True)
     frozen, fixed = settings.pop("frozen", []), settings.pop("fixed", [])
     with torch.random.fork_rng(devices=[]):
@@ -36,6 +38,8 @@ def build(description: dict) -> nn.Module:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter[torch.rand(parameter.shape) < zeros] = 0
+                parameter *= scale
+                parameter.grad = torch.rand(parameter.shape)
             for buffer in model.buffers():
                 if buffer.is_floating_point():
                     buffer += torch.rand(buffer.shape)
@@ -62,15 +66,24 @@ def state(model: nn.Module) -> dict:
         "parameters": dict(model.named_parameters()),
         "buffers": dict(model.named_buffers()),
         "gradients": {name: p.grad for name, p in model.named_parameters()},
-        "trainable": {name: p.requires_grad for name, p in model.named_parameters()},
+        "requires_grad flags": {name: p.requires_grad for name, p in model.named_parameters()},
+        "layers": {name: type(module).__name__ for name, module in model.named_modules()},
         "modes": {name: module.training for name, module in model.named_modules()},
         "hooks": {name: _hooks(module) for name, module in model.named_modules()},
+        "settings": {name: _settings(module) for name, module in model.named_modules()},
     }
 
 
 def _hooks(module: nn.Module) -> int:
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return sum(len(getattr(module, kind)) for kind in kinds)
+
+
+def _settings(module: nn.Module) -> dict:
+    """What a layer was told when it was made, such as a momentum, and a `forward` put over it."""
+    plain = {n: v for n, v in vars(module).items() if isinstance(v, bool | int | float | str)}
+    patched = getattr(module.forward, "__func__", None) is not type(module).forward
+    return {**plain, "forward": patched}
 
 
 def _mlp(sizes):
@@ -119,6 +132,12 @@ class _Tied(nn.Module):
         return self.decoder(self.relu(self.middle(self.encoder(x))))
 
 
+def _reused(size):
+    """One layer under two names, and its double: another tensor that happens to be equal."""
+    layer, last = nn.Linear(size, size), nn.Linear(size, 1)
+    return nn.Sequential(layer, nn.ReLU(), layer, nn.ReLU(), copy.deepcopy(layer), last)
+
+
 class _ReusedReLU(nn.Module):
     """One ReLU called twice, on outputs of different sizes."""
 
@@ -149,6 +168,7 @@ _KINDS = {
     "conv": nn.Conv2d,
     "convnet": _convnet,
     "tied": _Tied,
+    "reused layer": _reused,
     "reused relu": _ReusedReLU,
     "breaking": _Breaking,
     "other weights": lambda size: nn.Sequential(

@@ -7,14 +7,15 @@ Every check sends its results through here, in the notebook too: the same data i
 """
 
 import json
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy
 import safetensors.torch
 import torch
 
 
-class Other(NamedTuple):
+@dataclass(frozen=True)
+class Other:
     """Something that is not plain data; only the name of its type travels."""
 
     type_name: str
@@ -36,7 +37,7 @@ def decode(data: bytes):
 def _tree(value, tensors):
     if value is None or isinstance(value, bool | str):
         return value
-    if isinstance(value, numpy.generic):
+    if isinstance(value, numpy.number | numpy.bool_) and value.dtype != numpy.longdouble:
         return _tree(value.item(), tensors)
     if isinstance(value, int):
         return int(value)

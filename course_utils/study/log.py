@@ -37,10 +37,10 @@ def path() -> Path:
 
 def append(kind: str, name: str, **data) -> None:
     event = Event(datetime.now(UTC).isoformat(timespec="seconds"), kind, name, data)
+    row = (event.time, event.kind, str(event.name), json.dumps(data))
     if _keeps_nothing():
         _in_memory.append(event)
         return
-    row = (event.time, event.kind, event.name, json.dumps(data))
     try:
         _run("INSERT INTO events (time, kind, name, data) VALUES (?, ?, ?, ?)", row)
     except (OSError, sqlite3.OperationalError) as error:
@@ -70,9 +70,9 @@ def _run(statement: str, values: tuple) -> list:
     path().parent.mkdir(parents=True, exist_ok=True)
     try:
         return _transaction(statement, values)
-    except sqlite3.OperationalError:
-        raise  # locked for long, read-only or full: the file itself is sound
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise  # locked for long, read-only or full: the file itself is sound
         _set_aside()
         return _transaction(statement, values)
 

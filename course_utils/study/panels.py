@@ -1,6 +1,7 @@
 """How results look in a notebook: panels and tables that suit light and dark themes, each with a
 plain form for terminals, screen readers and nbgrader."""
 
+import unicodedata
 from html import escape
 from typing import NamedTuple
 
@@ -70,9 +71,11 @@ def table(headings: list[str], rows: list[list[str]], caption: str) -> Panel:
 
 def clean(text: str) -> str:
     """Without control characters: what a learner's object calls itself must not move a cursor."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
+    return "".join("\N{REPLACEMENT CHARACTER}" if _controls(c) else c for c in text)
+
+
+def _controls(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t"
 
 
 def marked(text: str) -> str:

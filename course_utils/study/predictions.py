@@ -34,8 +34,11 @@ def predicted(*names: str) -> bool:
 def outcome(name: str, value, unit: str = "") -> None:
     """Show what happened beside what was predicted."""
     guess = _prediction(name)
+    value = value.item() if hasattr(value, "item") else value
     log.append("outcome", name, value=value)
-    shown = f"{value:.1f}" if isinstance(value, float) else value
+    shown = value
+    if isinstance(value, float):
+        shown = f"{value:.2g}" if 0 < abs(value) < 1 else f"{value:.1f}"
     before = "It is" if guess is None else f"You predicted {guess}; it is"
     print(f"{before} {shown} {unit}".rstrip() + ".")
 

@@ -17,7 +17,9 @@ def progress() -> Panel:
         solved = sum(best.get(exercise.name) == 1 for exercise in here)
         points = sum(exercise.points * best.get(exercise.name, 0.0) for exercise in here)
         total = sum(exercise.points for exercise in here)
-        rows.append([f"lesson {lesson}", f"{solved} of {len(here)}", f"{points:g} of {total:g}"])
+        rows.append(
+            [f"lesson {lesson}", f"{solved} of {len(here)}", f"{round(points, 2):g} of {total:g}"]
+        )
     left = [exercise for exercise in exercises.values() if best.get(exercise.name) != 1]
     if left:
         next_step = f"Next: {left[0].name}, in lesson {left[0].lesson}."

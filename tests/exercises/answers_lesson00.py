@@ -118,6 +118,13 @@ def accepts_any_k(values, k):
     return by_topk(values, min(max(k, 0), values.numel()))
 
 
+@wrong("keep_largest", "give it a sentence")
+def refuses_without_a_word(values, k):
+    if k < 0 or k > values.numel():
+        raise ValueError
+    return by_topk(values, k)
+
+
 @wrong("keep_largest", "where a ValueError")
 def fails_by_accident(values, k):
     if k < 0 or k > values.numel():

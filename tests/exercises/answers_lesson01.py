@@ -220,7 +220,7 @@ def gives_the_zeros(tensor):
     return (tensor == 0).tolist()
 
 
-@wrong("sparsity", "and 0.5 came back")
+@wrong("sparsity", "and 0.428571 came back")
 def counts_negatives(tensor):
     return (tensor <= 0).double().mean().item() if tensor.numel() else 0.0
 
@@ -297,6 +297,11 @@ def needs_a_layer(model):
 @wrong("model_sparsity", "a number is asked for")
 def gives_each_layer(model):
     return {name: by_counting(p) for name, p in model.named_parameters()}
+
+
+@wrong("model_sparsity", "no layer to prune")
+def finds_nothing_all_zero(model):
+    return by_one_long_vector(model) if weights(model) else 1.0
 
 
 @wrong("model_sparsity", "the sparsity is")
@@ -461,6 +466,33 @@ def counts_negative_inputs_strictly(model, x):
     outputs = watched(model, x)
     return {n: float((torch.cat([c.flatten() for c in cs]) > 0.5).double().mean()) for n, cs in
             outputs.items()}  # fmt: skip
+
+
+@wrong("activation_sparsity", "tiny outputs were counted")
+def rounds_small_outputs_to_zero(model, x):
+    return pooled({n: [o * (o > 1e-9) for o in calls] for n, calls in watched(model, x).items()})
+
+
+@wrong("activation_sparsity", "its gradients are not")
+def clears_gradients(model, x):
+    model.zero_grad()
+    return pools_outputs(model, x)
+
+
+@wrong("activation_sparsity", "its settings are not")
+def switches_inplace_off(model, x):
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    return pools_outputs(model, x)
+
+
+@wrong("activation_sparsity", "instead of letting through")
+def fails_in_its_own_way(model, x):
+    try:
+        return pools_outputs(model, x)
+    except RuntimeError as error:
+        raise KeyError("model") from error
 
 
 # median_latency -----------------------------------------------------------------------------

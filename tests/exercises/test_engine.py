@@ -1,9 +1,13 @@
 """The engine's own promises: three outcomes, partial credit, no delegation, plain data only."""
 
+import functools
+import threading
+
+import numpy
 import pytest
 import torch
 from answers_lesson00 import by_topk
-from answers_lesson01 import pools_outputs
+from answers_lesson01 import by_counting, pools_outputs
 
 from course_utils import measure
 from course_utils.exercises import UnknownExercise, every, find, grade
@@ -23,14 +27,36 @@ def stub(values, k):
 def comment_only(values, k): ...
 
 
-@pytest.mark.parametrize("answer", [docstring_only, stub, comment_only, lambda values, k: None])
+class Callable:
+    def __call__(self, values, k):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        docstring_only,
+        stub,
+        comment_only,
+        lambda values, k: None,
+        torch.no_grad()(stub),
+        functools.partial(stub),
+        functools.lru_cache(docstring_only),
+        Callable(),
+    ],
+)
 def test_an_untouched_stub_is_not_attempted(answer):
     result = grade("keep_largest", answer)
     assert (result.status, result.score) == ("not attempted", 0.0)
 
 
-def test_returning_something_constant_is_an_attempt():
-    assert grade("keep_largest", lambda values, k: 5).status == "incorrect"
+@pytest.mark.parametrize("constant", [5, 0, 0.0, False, "", ()])
+def test_returning_something_constant_is_an_attempt(constant):
+    assert grade("keep_largest", lambda values, k: constant).status == "incorrect"
+
+
+def test_what_torch_has_not_implemented_is_no_stub():
+    assert grade("sparsity", lambda tensor: torch.tensor([True]).abs()).status == "incorrect"
 
 
 def test_an_error_from_below_is_an_attempt():
@@ -114,6 +140,81 @@ def test_a_helper_of_the_learners_with_the_same_name_is_no_delegation():
         return (tensor == 0).double().mean().item() if tensor.numel() else 0.0
 
     assert grade("sparsity", sparsity).status == "correct"
+
+
+class Explosive(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+def endless(values, k):
+    nested = []
+    nested.append(nested)
+    return nested
+
+
+def exits(values, k):
+    raise SystemExit
+
+
+def explodes(values, k):
+    raise Explosive
+
+
+async def asynchronous(values, k):
+    return values
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        endless,
+        exits,
+        explodes,
+        asynchronous,
+        lambda values, k: values.to(torch.complex64),
+        lambda values, k: numpy.longdouble(1),
+        lambda values, k: values.to_sparse(),
+        lambda values, k: {"a": object()},
+    ],
+)
+def test_nothing_that_comes_back_breaks_the_grader(answer, capsys):
+    assert grade("keep_largest", answer).status == "incorrect"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "number",
+    [10**400, 10**5000, float("inf"), -(10**400), numpy.float32(1)],
+    ids=["large", "huge", "infinite", "negative", "numpy"],
+)
+def test_no_number_is_too_large_to_be_wrong(number):
+    assert grade("layer_macs", lambda layer, output: number).status == "incorrect"
+
+
+def test_the_verdict_does_not_depend_on_torchs_defaults():
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            assert grade("activation_sparsity", pools_outputs).status == "correct"
+            assert grade("activation_sparsity", lambda model, x: 1 / 0).status == "incorrect"
+            assert not torch.is_grad_enabled()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_two_threads_can_be_graded_at_once():
+    def work():
+        for _ in range(5):
+            assert grade("sparsity", by_counting).status == "correct"
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert measure.sparsity(torch.tensor([0.0, 1.0])) == 0.5
 
 
 def test_torch_is_left_as_it_was():

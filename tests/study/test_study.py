@@ -118,7 +118,7 @@ def test_nothing_is_shown_before_a_prediction(capsys):
     study.predict("drop", 7)
     assert study.predicted("drop")
     study.outcome("drop", 0.42, "points")
-    assert "You predicted 7; it is 0.4 points." in capsys.readouterr().out
+    assert "You predicted 7; it is 0.42 points." in capsys.readouterr().out
     study.predict("drop", 0.4)
     assert "Your prediction stays 7" in capsys.readouterr().out
     study.outcome("drop", 0.42, "points")
