@@ -1,0 +1,84 @@
+"""The `course` command: one verb for each thing that is done with the course from a terminal.
+
+Only says what can be asked and hands over. Whatever is heavy (torch, Jupyter) is imported by the
+verb that needs it, so that `course --help` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb. What a user can put right is said in one sentence, without a traceback."""
+    asked = _parser().parse_args(arguments)
+    try:
+        return asked.verb(asked) or 0
+    except (OSError, ValueError) as error:
+        print(f"course: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="course",
+        description="The pruning course: lessons in JupyterLab that check themselves.",
+    )
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def verb(name: str, run, says: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
+        sub.set_defaults(verb=run)
+        return sub
+
+    lab = verb("lab", _lab, "bring the lessons into the work folder and open JupyterLab on them")
+    lab.add_argument("--work", type=Path, metavar="DIR", help="another folder than work/")
+    lab.add_argument("--port", type=_port, default=8888, help="8888, or the next one that is free")
+    lab.add_argument("--no-browser", action="store_true", help="only print the address to open")
+
+    verb("progress", _progress, "show what is done, lesson by lesson")
+
+    build = verb("build", _build, "make the notebooks from their sources in solutions/")
+    build.add_argument("lessons", nargs="*", metavar="LESSON", help="such as 01; all when left out")
+    build.add_argument("--check", action="store_true", help="build nothing, name what is stale")
+
+    checkpoints = verb("checkpoints", _checkpoints, "train the shipped checkpoints again")
+    checkpoints.add_argument("--check", action="store_true", help="compare, and replace nothing")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not {text}")
+    return int(text)
+
+
+def _lab(asked: argparse.Namespace) -> int:
+    from course_utils import lab
+
+    return lab.run(asked.work or lab.WORK, asked.port, browser=not asked.no_browser)
+
+
+def _progress(asked: argparse.Namespace) -> None:
+    from course_utils import study
+
+    print(study.progress_text())
+
+
+def _build(asked: argparse.Namespace) -> int:
+    from course_utils.authoring.build import build
+
+    return build(asked.lessons, check=asked.check)
+
+
+def _checkpoints(asked: argparse.Namespace) -> int:
+    from course_utils.models import rebuild_checkpoints
+
+    return rebuild_checkpoints(check=asked.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

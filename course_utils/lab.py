@@ -1,0 +1,245 @@
+"""`course lab`: the lessons in the learner's own folder, and JupyterLab open on the first of them.
+
+Learners edit copies. A lesson is copied once; when the course brings a newer version it lands
+beside the copy (01_topic-v2.ipynb) and never over it. What has been delivered is remembered by
+hash, so that neither an edited nor a deleted copy is taken for one that never came. JupyterLab runs
+as a process of its own and keeps the secret of its address to itself and its user.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NOTEBOOKS = REPOSITORY / "notebooks"
+WORK = REPOSITORY / "work"
+START_PAGE = "00_start_here.ipynb"
+RECORD = ".versions.json"
+PATIENCE = 120  # seconds that JupyterLab may take to start
+
+# Settings that go before the user's own: no news or updates from the network, no teacher's menus,
+# no chatter in the terminal.
+SETTINGS = Path(__file__).with_name("jupyter")
+
+
+def run(work: Path, port: int = 8888, browser: bool = True) -> int:
+    """Delivers the lessons, serves the folder until it is stopped, and returns the exit code."""
+    work = work.expanduser().absolute()
+    for line in deliver(NOTEBOOKS, work):
+        print(line)
+    return serve(work, port, browser and has_display())
+
+
+# --- The lessons in the work folder ---------------------------------------------------------------
+
+
+def deliver(notebooks: Path, work: Path) -> list[str]:
+    """Copies into `work` what has not been delivered yet; returns what to tell the learner."""
+    lessons = sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))
+    if not lessons:
+        raise FileNotFoundError(
+            f"There are no lessons in {notebooks}: run this from a clone of the course,"
+            " and if you are its author run `course build` first."
+        )
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        return _deliver(lessons, work)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(
+            f"The work folder {work} cannot be written to ({reason});"
+            " name another with `course lab --work DIR`."
+        ) from error
+
+
+def _deliver(lessons: list[Path], work: Path) -> list[str]:
+    delivered = _read_record(work)
+    new, newer = [], []
+    for lesson in lessons:
+        content = lesson.read_bytes()
+        version = hashlib.sha256(content).hexdigest()
+        copies = _copies(lesson.stem, work)
+        known = delivered.setdefault(lesson.stem, [])
+        # Without this, a lost record would bring a second copy of everything.
+        here = [hashlib.sha256(copy.read_bytes()).hexdigest() for copy in copies]
+        if copies and version in known + here:
+            if version not in known:
+                known.append(version)
+            continue
+        name = _free_name(lesson.stem, len(known) + 1 if copies else 1, work)
+        _write(work / name, content)
+        if version not in known:
+            known.append(version)
+        (newer if copies else new).append(name)
+    _write_record(work, delivered)
+    return _news(new, newer, work)
+
+
+def _copies(lesson: str, work: Path) -> list[Path]:
+    """What is left of a lesson: its copy, later versions, and what a learner named like it."""
+    return [path for path in sorted(work.glob(f"{lesson}*.ipynb")) if path.is_file()]
+
+
+def _free_name(lesson: str, first: int, work: Path) -> str:
+    for number in count(first):
+        name = f"{lesson}.ipynb" if number == 1 else f"{lesson}-v{number}.ipynb"
+        if not os.path.lexists(work / name):
+            return name
+
+
+def _news(new: list[str], newer: list[str], work: Path) -> list[str]:
+    lines = []
+    if new:
+        lines.append(f"Copied into {work}: {', '.join(new)}")
+    if newer:
+        lines.append(f"A newer version, beside your copy, which stays as it is: {', '.join(newer)}")
+    return lines or [f"Your lessons in {work} are up to date."]
+
+
+def _read_record(work: Path) -> dict[str, list[str]]:
+    """The hashes delivered so far, by lesson. A record that is lost or damaged counts as empty: at
+    worst a version comes once more, beside the copy."""
+    try:
+        record = json.loads((work / RECORD).read_text(encoding="utf-8"))
+        return {
+            str(lesson): [version for version in versions if isinstance(version, str)]
+            for lesson, versions in record.items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _write_record(work: Path, delivered: dict[str, list[str]]) -> None:
+    if delivered != _read_record(work):
+        _write(work / RECORD, (json.dumps(delivered, indent=1) + "\n").encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of it or nothing, whenever the process may be killed."""
+    part = path.with_name(f".{path.name.lstrip('.')}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+# --- JupyterLab -----------------------------------------------------------------------------------
+
+
+def serve(work: Path, port: int, browser: bool) -> int:
+    """Runs JupyterLab on `work` until it ends by itself or is ended with ctrl-C."""
+    page = f"lab/tree/{START_PAGE}" if (work / START_PAGE).exists() else "lab"
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={work}"]
+    command += [f"--ServerApp.port={port}", f"--LabApp.default_url=/{page}"]
+    command += [f"--LabApp.open_browser={browser}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    print("Starting JupyterLab ...", flush=True)
+    before = _servers()
+    with _interrupted_by("SIGTERM", "SIGHUP"), _running(command) as jupyter:
+        try:
+            info = _wait_until_it_answers(jupyter, work, before)
+            token = f"?token={info['token']}" if info["token"] else ""
+            print(f"The course is at {info['url']}{page}{token}")
+            print("Leave this running while you work. Ctrl-C ends it.", flush=True)
+            return jupyter.wait()
+        except KeyboardInterrupt:
+            print("\nStopping JupyterLab ...", flush=True)
+            return 0
+
+
+def has_display() -> bool:
+    """False where opening a browser would find no screen, or a browser made of text."""
+    if not sys.platform.startswith("linux"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+@contextmanager
+def _interrupted_by(*names: str):
+    """Lets these signals end the program as ctrl-C does, so that JupyterLab never outlives it."""
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, _interrupt) for number in known}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_number, _frame):
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _running(command: list[str]):
+    """The process, which is gone afterwards together with its kernels.
+
+    It runs in a session of its own: ctrl-C then reaches this program alone, which asks JupyterLab
+    to stop in the one way that also ends the kernels. The token travels in the environment, which
+    other users cannot read, as they can the list of processes.
+    """
+    settings = os.pathsep.join(filter(None, [str(SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH")]))
+    environment = os.environ | {
+        "JUPYTER_CONFIG_PATH": settings,
+        "JUPYTER_TOKEN": secrets.token_hex(24),
+    }
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait_until_it_answers(jupyter: subprocess.Popen, work: Path, before: dict) -> dict:
+    """What JupyterLab says about itself, the address first of all, once a request is answered."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if jupyter.poll() is not None:
+            raise OSError(
+                f"JupyterLab ended before it answered (exit code {jupyter.returncode});"
+                " its own messages stand above."
+            )
+        for path, changed in _servers().items():
+            with suppress(OSError, ValueError, KeyError):
+                info = json.loads(path.read_text(encoding="utf-8"))
+                mine = changed != before.get(path) and os.path.samefile(info["root_dir"], work)
+                if mine and _answers(info):
+                    return info
+        time.sleep(0.2)
+    raise OSError(f"JupyterLab has not answered within {PATIENCE} seconds; it was stopped.")
+
+
+def _servers() -> dict[Path, int]:
+    """The files in which this user's Jupyter servers say where they are, and when they changed."""
+    from jupyter_core.paths import jupyter_runtime_dir
+
+    found = {}
+    for path in Path(jupyter_runtime_dir()).glob("jpserver-*.json"):
+        with suppress(FileNotFoundError):
+            found[path] = path.stat().st_mtime_ns
+    return found
+
+
+def _answers(info: dict) -> bool:
+    if info["secure"]:  # a certificate of the user's own making: asking would be refused
+        return True
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with suppress(OSError):
+        return direct.open(info["url"] + "api", timeout=5).status == 200
+    return False

@@ -1,0 +1,37 @@
+"""A newcomer's first minute: `course lab`, the printed address, lesson 00."""
+
+import json
+from urllib.parse import urlsplit
+
+from playwright.sync_api import expect
+
+HERE = {"localhost", "127.0.0.1", "::1"}
+
+
+def title(notebook) -> str:
+    """The heading that a notebook starts with."""
+    first = json.loads(notebook.read_text(encoding="utf-8"))["cells"][0]
+    return "".join(first["source"]).splitlines()[0].removeprefix("# ")
+
+
+def test_the_printed_address_shows_lesson_00_and_nothing_asks_the_network(running, page, picture):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(running.address)
+    heading = page.locator(".jp-RenderedMarkdown h1").first
+    expect(heading).to_contain_text(title(running.work / "00_start_here.ipynb"))
+    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")).to_be_visible()
+
+    page.wait_for_timeout(3_000)  # announcements come a moment after the page
+    picture("start-page")
+    assert page.locator(".Toastify__toast, .jp-Dialog").count() == 0
+    assert asked
+    assert {urlsplit(url).hostname for url in asked if url.startswith("http")} <= HERE
+
+
+def test_a_learner_is_not_offered_an_instructors_menus(running, page):
+    page.goto(running.address)
+    expect(page.locator(".jp-RenderedMarkdown h1").first).to_be_visible()
+    expect(page.locator("#jp-MainMenu")).to_contain_text("Kernel")
+    expect(page.locator("body")).not_to_contain_text("Formgrader")
+    expect(page.locator("body")).not_to_contain_text("Create Assignment")

@@ -1,0 +1,33 @@
+"""What every test runs under: one thread, nobody reading along, and nothing of this user's touched.
+
+Set before anything else is imported, because torch and Jupyter read these variables only once.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+import system_packages
+
+_home = Path(tempfile.mkdtemp(prefix="pruning-course-tests-"))
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "PRUNING_COURSE_AUTOMATED": "1",
+    "PRUNING_COURSE_HOME": str(_home / "learner"),
+    "IPYTHONDIR": str(_home / "ipython"),
+    "JUPYTER_CONFIG_DIR": str(_home / "jupyter" / "config"),
+    "JUPYTER_DATA_DIR": str(_home / "jupyter" / "data"),
+    "JUPYTER_RUNTIME_DIR": str(_home / "jupyter" / "runtime"),
+}
+
+
+def pytest_unconfigure():
+    shutil.rmtree(_home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium. Without one the test is skipped; with CI=true it fails."""
+    return system_packages.need("chromium")

@@ -1,0 +1,319 @@
+"""`course lab`: what reaches the learner's folder, what never happens to it, and the server."""
+
+import json
+import os
+import socket
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import psutil
+import pytest
+from lab_process import course_lab
+
+from course_utils import cli, lab
+
+
+@pytest.fixture
+def notebooks(tmp_path):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    (folder / "00_start_here.ipynb").write_text("start, first edition", encoding="utf-8")
+    (folder / "01_topic.ipynb").write_text("topic, first edition", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path):
+    return tmp_path / "work"
+
+
+def contents(work: Path) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in work.glob("*.ipynb")}
+
+
+FIRST = {"00_start_here.ipynb": "start, first edition", "01_topic.ipynb": "topic, first edition"}
+
+
+# --- Delivery -------------------------------------------------------------------------------------
+
+
+def test_each_lesson_is_copied_once(notebooks, work):
+    said = lab.deliver(notebooks, work)
+    assert contents(work) == FIRST
+    assert said == [f"Copied into {work}: 00_start_here.ipynb, 01_topic.ipynb"]
+    assert lab.deliver(notebooks, work) == [f"Your lessons in {work} are up to date."]
+    assert contents(work) == FIRST
+
+
+def test_an_edited_copy_stays_as_it_is(notebooks, work):
+    lab.deliver(notebooks, work)
+    (work / "01_topic.ipynb").write_text("mine", encoding="utf-8")
+    lab.deliver(notebooks, work)
+    assert contents(work) == FIRST | {"01_topic.ipynb": "mine"}
+
+
+def test_a_newer_version_lands_beside_the_copy_and_only_once(notebooks, work):
+    lab.deliver(notebooks, work)
+    (work / "01_topic.ipynb").write_text("mine", encoding="utf-8")
+    (notebooks / "01_topic.ipynb").write_text("second", encoding="utf-8")
+    said = lab.deliver(notebooks, work)
+    expected = FIRST | {"01_topic.ipynb": "mine", "01_topic-v2.ipynb": "second"}
+    assert contents(work) == expected
+    assert said == [
+        "A newer version, beside your copy, which stays as it is: 01_topic-v2.ipynb",
+    ]
+    lab.deliver(notebooks, work)
+    assert contents(work) == expected
+    (notebooks / "01_topic.ipynb").write_text("third", encoding="utf-8")
+    lab.deliver(notebooks, work)
+    assert contents(work) == expected | {"01_topic-v3.ipynb": "third"}
+
+
+def test_a_version_keeps_its_number_when_an_earlier_one_was_deleted(notebooks, work):
+    lab.deliver(notebooks, work)
+    (notebooks / "01_topic.ipynb").write_text("second", encoding="utf-8")
+    lab.deliver(notebooks, work)
+    (work / "01_topic-v2.ipynb").unlink()
+    assert lab.deliver(notebooks, work) == [f"Your lessons in {work} are up to date."]
+    (notebooks / "01_topic.ipynb").write_text("third", encoding="utf-8")
+    lab.deliver(notebooks, work)
+    assert contents(work) == FIRST | {"01_topic-v3.ipynb": "third"}
+
+
+def test_a_name_that_a_learner_took_is_left_alone(notebooks, work):
+    lab.deliver(notebooks, work)
+    (work / "01_topic-v2.ipynb").write_text("my own second try", encoding="utf-8")
+    (notebooks / "01_topic.ipynb").write_text("second", encoding="utf-8")
+    lab.deliver(notebooks, work)
+    assert contents(work) == FIRST | {
+        "01_topic-v2.ipynb": "my own second try",
+        "01_topic-v3.ipynb": "second",
+    }
+
+
+def test_a_deleted_lesson_comes_again_when_nothing_of_it_is_left(notebooks, work):
+    lab.deliver(notebooks, work)
+    (work / "01_topic.ipynb").unlink()
+    assert lab.deliver(notebooks, work) == [f"Copied into {work}: 01_topic.ipynb"]
+    assert contents(work) == FIRST
+
+
+def test_a_renamed_copy_counts_while_its_name_still_tells_the_lesson(notebooks, work):
+    lab.deliver(notebooks, work)
+    (work / "01_topic.ipynb").rename(work / "01_topic_mine.ipynb")
+    lab.deliver(notebooks, work)
+    assert set(contents(work)) == {"00_start_here.ipynb", "01_topic_mine.ipynb"}
+
+
+def test_a_copy_renamed_beyond_recognition_is_kept_and_the_lesson_comes_again(notebooks, work):
+    lab.deliver(notebooks, work)
+    (work / "01_topic.ipynb").write_text("mine", encoding="utf-8")
+    (work / "01_topic.ipynb").rename(work / "done.ipynb")
+    lab.deliver(notebooks, work)
+    assert contents(work) == FIRST | {"done.ipynb": "mine"}
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", "7", '{"01_topic": 3}', '{"01_topic": [3]}', "é"]
+)
+def test_a_damaged_record_loses_nothing_and_untouched_copies_are_recognised(
+    notebooks, work, damage
+):
+    lab.deliver(notebooks, work)
+    (work / lab.RECORD).write_bytes(damage.encode("latin-1"))
+    assert lab.deliver(notebooks, work) == [f"Your lessons in {work} are up to date."]
+    assert contents(work) == FIRST
+
+
+def test_with_a_lost_record_an_edited_copy_gets_the_present_version_beside_it(notebooks, work):
+    lab.deliver(notebooks, work)
+    (work / "01_topic.ipynb").write_text("mine", encoding="utf-8")
+    (work / lab.RECORD).unlink()
+    lab.deliver(notebooks, work)
+    expected = FIRST | {"01_topic.ipynb": "mine", "01_topic-v2.ipynb": FIRST["01_topic.ipynb"]}
+    assert contents(work) == expected
+    lab.deliver(notebooks, work)
+    assert contents(work) == expected
+
+
+def test_a_copy_that_is_interrupted_leaves_no_half_lesson(notebooks, work, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            lab.deliver(notebooks, work)
+    assert contents(work) == {}
+    lab.deliver(notebooks, work)
+    assert contents(work) == FIRST
+    assert not list(work.glob(".*.part"))
+
+
+def test_a_kill_before_the_record_is_written_brings_nothing_twice(notebooks, work, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab, "_write_record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            lab.deliver(notebooks, work)
+    lab.deliver(notebooks, work)
+    assert contents(work) == FIRST
+
+
+def test_jupyters_own_checkpoints_do_not_count_as_copies(notebooks, work):
+    lab.deliver(notebooks, work)
+    (work / ".ipynb_checkpoints").mkdir()
+    (work / "01_topic.ipynb").rename(work / ".ipynb_checkpoints" / "01_topic-checkpoint.ipynb")
+    lab.deliver(notebooks, work)
+    assert contents(work) == FIRST
+
+
+# --- What goes wrong is said in a sentence --------------------------------------------------------
+
+
+def sentence(capsys) -> str:
+    said = capsys.readouterr().err
+    assert said.startswith("course: ") and said.count("\n") == 1, said
+    return said
+
+
+def test_a_work_folder_that_cannot_be_made_is_one_sentence(
+    notebooks, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    monkeypatch.setattr(lab, "NOTEBOOKS", notebooks)
+    assert cli.main(["lab", "--work", str(tmp_path / "file" / "work")]) == 1
+    assert "cannot be written to (Not a directory)" in sentence(capsys)
+
+
+def test_a_read_only_work_folder_is_one_sentence(notebooks, work, monkeypatch, capsys):
+    """Root may write to any folder, so the refusal is played."""
+
+    def refused(self, _):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(lab, "NOTEBOOKS", notebooks)
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    assert cli.main(["lab", "--work", str(work)]) == 1
+    said = sentence(capsys)
+    assert f"{work} cannot be written to (Permission denied)" in said
+    assert "--work DIR" in said
+
+
+def test_a_course_without_lessons_is_one_sentence(tmp_path, work, monkeypatch, capsys):
+    monkeypatch.setattr(lab, "NOTEBOOKS", tmp_path / "nowhere")
+    assert cli.main(["lab", "--work", str(work)]) == 1
+    assert "no lessons" in sentence(capsys)
+
+
+def test_a_jupyterlab_that_fails_to_start_is_one_sentence(notebooks, work, monkeypatch, capfd):
+    monkeypatch.setattr(lab, "NOTEBOOKS", notebooks)
+    monkeypatch.setenv("PYTHONPATH", str(work))
+    work.mkdir()
+    (work / "jupyterlab.py").write_text("raise SystemExit(3)", encoding="utf-8")
+    assert cli.main(["lab", "--work", str(work), "--no-browser"]) == 1
+    assert "JupyterLab ended before it answered (exit code 3)" in sentence(capfd)
+
+
+# --- Whether to open a browser --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "platform, variables, answer",
+    [
+        ("linux", {}, False),
+        ("linux", {"DISPLAY": ":0"}, True),
+        ("linux", {"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ("darwin", {}, True),
+        ("win32", {}, True),
+    ],
+)
+def test_a_browser_is_opened_where_there_is_a_screen(monkeypatch, platform, variables, answer):
+    monkeypatch.setattr(lab.sys, "platform", platform)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert lab.has_display() is answer
+
+
+# --- The server -----------------------------------------------------------------------------------
+
+
+def command_lines() -> str:
+    """What any user of this machine can read about its processes."""
+    processes = psutil.process_iter(["cmdline"])
+    return "\n".join(" ".join(process.info["cmdline"] or []) for process in processes)
+
+
+def test_the_lab_serves_the_work_folder_quietly_and_keeps_its_token_to_itself(tmp_path):
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    port = taken.getsockname()[1]
+    with taken, course_lab(tmp_path, "--port", str(port)) as running:
+        address, token = running.address.split("?token=")
+        assert address.endswith("/lab/tree/00_start_here.ipynb")
+        assert f":{port}/" not in address, "a port that is taken is stepped over"
+
+        start = address.split("/lab/")[0]
+        with urllib.request.urlopen(f"{start}/api/contents?token={token}", timeout=10) as reply:
+            served = [entry["name"] for entry in json.load(reply)["content"]]
+        assert "00_start_here.ipynb" in served
+        assert lab.RECORD not in served
+
+        assert "jupyterlab" in command_lines()
+        assert token not in command_lines()
+
+        assert running.stop() == 0
+    assert "Traceback" not in "\n".join(running.said)
+    assert len(running.said) <= 7, running.said
+
+
+def test_the_lab_leaves_no_process_behind(tmp_path):
+    """Whoever ends `course lab`, and however, JupyterLab goes with it."""
+    with course_lab(tmp_path) as running:
+        running.process.terminate()
+        assert running.process.wait(timeout=30) == 0
+        assert str(running.work) not in command_lines()
+
+
+def test_where_there_is_a_screen_the_browser_opens_on_the_start_page(tmp_path):
+    """It is handed a file that forwards to the address: a token in its arguments could be seen."""
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > "{opened}"\n', encoding="utf-8")
+    browser.chmod(0o755)
+    screen = {"DISPLAY": ":0", "BROWSER": f"{browser} %s"}
+    with course_lab(tmp_path, environment=screen) as running:
+        until = time.monotonic() + 20
+        while not (opened.exists() and opened.read_text()) and time.monotonic() < until:
+            time.sleep(0.1)
+        asked = opened.read_text(encoding="utf-8").strip()
+        assert asked.startswith("file://") and "token" not in asked
+        forward = Path(url2pathname(urlsplit(asked).path)).read_text(encoding="utf-8")
+        assert "/lab/tree/00_start_here.ipynb" in forward
+        assert running.address.split("token=")[1] in forward
+
+
+def test_no_browser_means_none(tmp_path):
+    opened = tmp_path / "opened"
+    screen = {"DISPLAY": ":0", "BROWSER": f"touch {opened}"}
+    with course_lab(tmp_path, "--no-browser", environment=screen):
+        time.sleep(1)
+        assert not opened.exists()
+
+
+def test_the_kernel_of_a_lesson_is_the_courses_own_python(tmp_path):
+    """A kernel that the user installed under the same name must not take its place."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    spec = KernelSpecManager().get_kernel_spec("python3")
+    assert Path(spec.resource_dir).is_relative_to(sys.prefix)
+    assert os.path.basename(spec.argv[0]).startswith("python")
