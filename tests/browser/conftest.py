@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from lab_process import course_lab
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 FLAGS = [
     "--headless",
@@ -15,6 +15,8 @@ FLAGS = [
     "--disable-background-networking",
     "--no-first-run",
 ]
+
+expect.set_options(timeout=60_000)  # a busy machine is slow, which is no fault of the page
 
 # JupyterLab draws only the cells in sight; the tests look at all of them.
 ALL_CELLS = {"windowingMode": "none"}

@@ -76,9 +76,7 @@ def contrast(panel: Locator) -> float:
 def lesson(running, page):
     page.goto(running.address)
     expect(page.locator(".jp-RenderedMarkdown h1").first).to_be_visible()
-    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")).to_be_visible()
-    # JupyterLab may forget a "Run All Cells" that comes in the first instant, before it settles.
-    page.wait_for_load_state("networkidle")
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("(ipykernel) | Idle")
     return page
 
 

@@ -20,7 +20,7 @@ def test_the_printed_address_shows_lesson_00_and_nothing_asks_the_network(runnin
     page.goto(running.address)
     heading = page.locator(".jp-RenderedMarkdown h1").first
     expect(heading).to_contain_text(title(running.work / "00_start_here.ipynb"))
-    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")).to_be_visible()
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("(ipykernel) | Idle")
 
     page.wait_for_timeout(3_000)  # announcements come a moment after the page
     picture("start-page")
