@@ -257,7 +257,10 @@ def test_the_lab_serves_the_work_folder_quietly_and_keeps_its_token_to_itself(tm
     taken.bind(("127.0.0.1", 0))
     taken.listen()
     port = taken.getsockname()[1]
-    with taken, course_lab(tmp_path, "--port", str(port)) as running:
+    home = tmp_path / "home"
+    home.mkdir()
+    options = ("--port", str(port))
+    with taken, course_lab(tmp_path, *options, environment={"HOME": str(home)}) as running:
         address, token = running.address.split("?token=")
         assert address.endswith("/lab/tree/00_start_here.ipynb")
         assert f":{port}/" not in address, "a port that is taken is stepped over"
@@ -274,6 +277,7 @@ def test_the_lab_serves_the_work_folder_quietly_and_keeps_its_token_to_itself(tm
         assert running.stop() == 0
     assert "Traceback" not in "\n".join(running.said)
     assert len(running.said) <= 7, running.said
+    assert list(home.rglob("*")) == [], "only Jupyter's own folders, which stand elsewhere here"
 
 
 def test_the_lab_leaves_no_process_behind(tmp_path):

@@ -15,8 +15,9 @@ def title(notebook) -> str:
 
 
 def test_the_printed_address_shows_lesson_00_and_nothing_asks_the_network(running, page, picture):
-    asked = []
+    asked, failed = [], []
     page.on("request", lambda request: asked.append(request.url))
+    page.on("response", lambda reply: failed.append(reply.url) if reply.status >= 400 else None)
     page.goto(running.address)
     heading = page.locator(".jp-RenderedMarkdown h1").first
     expect(heading).to_contain_text(title(running.work / "00_start_here.ipynb"))
@@ -25,6 +26,7 @@ def test_the_printed_address_shows_lesson_00_and_nothing_asks_the_network(runnin
     page.wait_for_timeout(3_000)  # announcements come a moment after the page
     picture("start-page")
     assert page.locator(".Toastify__toast, .jp-Dialog").count() == 0
+    assert failed == []
     assert asked
     assert {urlsplit(url).hostname for url in asked if url.startswith("http")} <= HERE
 
