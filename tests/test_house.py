@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 import tomllib
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 from course_utils import cli
 
@@ -220,6 +223,21 @@ def test_every_dependency_is_pinned():
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][\w.]*", line) for line in pinned)
     names = {line.split("==")[0].lower() for line in pinned}
     assert {split(entry)[0] for entry in DEPENDENCIES + TEST_DEPENDENCIES} <= names
+
+
+def test_every_pin_can_be_installed_on_the_oldest_python_that_the_package_admits():
+    """Debian 12 has 3.11.2; a pin that asks for 3.11.5 leaves its users with no installation."""
+    oldest = PYPROJECT["project"]["requires-python"].removeprefix(">=") + ".0"
+    asked_for = {}
+    for line in (HOUSE / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        with suppress(PackageNotFoundError):
+            installed = metadata(line.split("==")[0])
+            if installed["Version"] == line.split("==")[-1]:
+                asked_for[line] = installed.get("Requires-Python") or ">=3"
+    assert len(asked_for) > 50, "the pinned versions are the ones installed here"
+    assert {
+        line: asked for line, asked in asked_for.items() if oldest not in SpecifierSet(asked)
+    } == {}
 
 
 def test_the_readme_says_what_every_dependency_is_for():
