@@ -2,9 +2,9 @@
 
 Three tables. Pruning a whole network by global magnitude: processor time of `prune_global_` and of
 `apply(model, keep_global(magnitude(model), s))` against `prune.global_unstructured`, each on a
-fresh copy, with the extra memory at the peak against the size of the weights (resident set, in a
-process of its own). A training step with masks held, against the dense step. A forward pass in
-eval mode with masks, against the dense one. One thread; what is compared takes turns.
+fresh copy, with the extra memory at the peak (resident memory, in a process of its own, on Linux)
+against the size of the weights. A training step with masks held, against the dense step. A forward
+pass in eval mode with masks, against the dense one. One thread; what is compared takes turns.
 
     python benchmarks/masks.py            print the tables
     python benchmarks/masks.py --record   and keep them in benchmarks/masks.md
@@ -15,7 +15,6 @@ import copy
 import datetime
 import gc
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -35,7 +34,7 @@ from course_utils.measure import interleaved_times, prunable_weights, threads
 from course_utils.pruning.importance import magnitude
 from course_utils.pruning.masks import apply, hold, keep_global, prune_global_
 
-NETWORKS = {"resnet18": 5, "resnet50": 3, "vgg16": 3}  # repeats of each measurement
+NETWORKS = {"resnet18": 5, "resnet50": 3, "vgg16": 2}  # repeats of each measurement
 SPARSITIES = (0.2, 0.5, 0.9)
 STEPS = {"LeNet-300-100": 400, "CNN": 60, "ResNet-18": 30}
 RECORD = Path(__file__).with_suffix(".md")
@@ -102,14 +101,18 @@ def extra_memory(name: str, way: str, sparsity: float) -> float:
 
 def print_peak(name: str, way: str, sparsity: float) -> None:
     model = network(name)
-    small = nn.Linear(8, 8)
-    WAYS[way](small, sparsity)  # what is loaded on first use is not the technique's
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    WAYS[way](nn.Linear(8, 8), sparsity)  # what is loaded on first use is not the technique's
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = resident("VmRSS")
     WAYS[way](model, sparsity)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    unit = 1 if sys.platform == "darwin" else 1024
     size = sum(w.numel() * w.element_size() for w in prunable_weights(model).values())
-    print(peak * unit / size)
+    print((resident("VmHWM") - before) / size)
+
+
+def resident(which: str) -> int:
+    """Bytes of memory this process holds (VmRSS), or has held at most (VmHWM). Linux only."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split(f"{which}:")[1].split()[0]) * 1024
 
 
 # --- Training and evaluating ----------------------------------------------------------------------
@@ -206,8 +209,8 @@ Random weights, float32, one thread.
 
 Pruning by global magnitude. Torch is `prune.global_unstructured`, fused is `prune_global_`,
 composed is `apply(model, keep_global(magnitude(model), s))`. Processor time, median of several
-runs on fresh copies that take turns ({repeats}); memory is the peak above the model itself,
-against the size of the prunable weights.
+runs on fresh copies that take turns ({repeats}); memory is the peak above what the
+process with the model takes, against the size of the prunable weights.
 
 {pruned}
 
@@ -235,8 +238,7 @@ def main() -> None:
     with threads(1):
         if asked.peak:
             name, way, sparsity = asked.peak
-            print_peak(name, way, float(sparsity))
-            return
+            return print_peak(name, way, float(sparsity))
         text = report()
     print(text)
     if asked.record:

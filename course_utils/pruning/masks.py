@@ -12,9 +12,10 @@ lies between, and only the few gathered are ranked.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -144,12 +145,12 @@ def prune_global_(model: nn.Module, sparsity: float) -> None:
     if count == 0:
         _require_numbers(weights)
         return
-    limit, ties = _cut(weights, count, torch.abs)
+    limit, ties = _cut(weights, count, magnitudes=True)
     if limit == 0:
         return  # as many are zero already
     for weight in weights:
         reach = _rounded_down(limit, weight.dtype)
-        end, ties = _after_ties(weight, limit, ties, torch.abs)
+        end, ties = _after_ties(weight, limit, ties, magnitudes=True)
         if end < weight.numel():  # some that equal the limit stay
             equal = ((weight == limit) | (weight == -limit)).contiguous()
             equal.view(-1)[end:] = False
@@ -168,7 +169,11 @@ def apply(model: nn.Module, masks: Masks) -> None:
     [[True, False, False, True]]
     """
     for weight, mask in _matched(model, masks):
-        _bits(weight).bitwise_and_(_stencil(weight, mask))
+        if weight.is_contiguous():
+            for some, its in zip(_pieces(weight), _pieces(mask), strict=True):
+                _bits(some).bitwise_and_(_stencil(some, its))
+        else:
+            _bits(weight).bitwise_and_(_stencil(weight, mask))
 
 
 def hold(optimizer: Optimizer, model: nn.Module, masks: Masks) -> RemovableHandle:
@@ -257,52 +262,47 @@ def _count(masks: Masks) -> int:
 # the finer one, where a Python number would be rounded to the weights' type.
 
 
-def _identity(numbers: Tensor) -> Tensor:
-    return numbers
-
-
-def _cut(
-    tensors: Sequence[Tensor], count: int, of: Callable[[Tensor], Tensor] = _identity
-) -> tuple[Tensor, float]:
-    """The `count`-th smallest `of(number)`, and how many equal to it are among the `count`.
+def _cut(tensors: Sequence[Tensor], count: int, magnitudes: bool = False) -> tuple[Tensor, float]:
+    """The `count`-th smallest number, and how many equal to it are among the `count`.
 
     Infinity stands for all that are equal to it. Exact for any sample: a bracket that misses the
     rank is widened until it holds everything.
     """
     share = count / sum(tensor.numel() for tensor in tensors)
-    sample = _sample(tensors, of)
+    sample = _sample(tensors, magnitudes)
     margin = 4 * math.sqrt(share * (1 - share) / len(sample)) + 1 / len(sample)
     while True:
         low, high = (_quantile(sample, share + side) for side in (-margin, margin))
-        at_most_low, between = _bracket(tensors, low, high, of)
+        at_most_low, between = _bracket(tensors, low, high, magnitudes)
         rank = count - at_most_low
         if 0 < rank <= len(between):
             limit = between.kthvalue(rank, keepdim=True).values
             ties, equal = rank - int((between < limit).sum()), int((between == limit).sum())
         elif rank <= 0:
-            limit, equal = low, _count_equal(tensors, low, of)
+            limit, equal = low, _count_equal(tensors, low, magnitudes)
             ties = rank + equal
         else:
-            limit, equal = high, _count_equal(tensors, high, of)
+            limit, equal = high, _count_equal(tensors, high, magnitudes)
             ties = rank - len(between)
         if 0 < ties <= equal:
             return limit, ties if ties < equal else math.inf
         margin *= 8
 
 
-def _sample(tensors: Sequence[Tensor], of: Callable[[Tensor], Tensor]) -> Tensor:
+def _sample(tensors: Sequence[Tensor], magnitudes: bool) -> Tensor:
     """About SAMPLE of all numbers; all of them where there are fewer."""
     total = sum(tensor.numel() for tensor in tensors)
     drawn = []
     for tensor in tensors:
         if total <= SAMPLE:
-            drawn.append(of(tensor.detach().reshape(-1)))
+            drawn.append(tensor.detach().reshape(-1))
         elif tensor.numel():
             dice = torch.Generator(tensor.device).manual_seed(0)  # torch's own stays as it is
             draws = (math.ceil(SAMPLE * tensor.numel() / total),)
             places = torch.randint(tensor.numel(), draws, generator=dice, device=tensor.device)
-            drawn.append(of(tensor.detach().take(places)))
-    return torch.cat(drawn)
+            drawn.append(tensor.detach().take(places))
+    sample = torch.cat(drawn)
+    return sample.abs() if magnitudes else sample
 
 
 def _quantile(numbers: Tensor, share: float) -> Tensor:
@@ -313,37 +313,50 @@ def _quantile(numbers: Tensor, share: float) -> Tensor:
 
 
 def _bracket(
-    tensors: Sequence[Tensor], low: Tensor, high: Tensor, of: Callable[[Tensor], Tensor]
+    tensors: Sequence[Tensor], low: Tensor, high: Tensor, magnitudes: bool
 ) -> tuple[int, Tensor]:
     """How many are at most `low`, and those that lie strictly between it and `high`."""
     at_most_low, between = 0, []
     for tensor in tensors:
-        for piece in _pieces(tensor):
-            numbers = of(piece)
-            _require_no_nan(numbers)
-            above = numbers > low
-            at_most_low += len(numbers) - int(torch.count_nonzero(above))
-            between.append(numbers[above.logical_and_(numbers < high)])
+        for piece in _pieces(tensor, magnitudes):
+            _require_no_nan(piece)
+            found, inside = _sift(piece, low, high)
+            at_most_low += found
+            between.append(inside)
     return at_most_low, torch.cat(between)
 
 
-def _count_equal(tensors: Sequence[Tensor], value: Tensor, of: Callable[[Tensor], Tensor]) -> int:
+def _sift(numbers: Tensor, low: Tensor, high: Tensor) -> tuple[int, Tensor]:
+    """The same for one piece. On a CPU NumPy takes less than half of torch's time for it."""
+    if not numbers.is_cpu:
+        above = numbers > low
+        return int((~above).sum()), numbers[above & (numbers < high)]
+    array, least, most = (
+        (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        for tensor in (numbers, low, high)
+    )
+    above = array > least
+    inside = array[np.flatnonzero(above & (array < most))]
+    return len(array) - np.count_nonzero(above), torch.from_numpy(inside)
+
+
+def _count_equal(tensors: Sequence[Tensor], value: Tensor, magnitudes: bool) -> int:
     return sum(
-        int(torch.count_nonzero(of(piece) == value))
+        int(torch.count_nonzero(piece == value))
         for tensor in tensors
-        for piece in _pieces(tensor)
+        for piece in _pieces(tensor, magnitudes)
     )
 
 
 def _after_ties(
-    tensor: Tensor, limit: Tensor, ties: float, of: Callable[[Tensor], Tensor] = _identity
+    tensor: Tensor, limit: Tensor, ties: float, magnitudes: bool = False
 ) -> tuple[int, float]:
     """The position before which all equal to `limit` go, and how many are to go elsewhere."""
     if ties == math.inf:
         return tensor.numel(), ties
     position = 0
-    for piece in _pieces(tensor):
-        equal = of(piece) == limit
+    for piece in _pieces(tensor, magnitudes):
+        equal = piece == limit
         found = int(torch.count_nonzero(equal))
         if found > ties:
             return position + int(equal.nonzero()[int(ties)]), 0
@@ -352,10 +365,18 @@ def _after_ties(
     return tensor.numel(), ties
 
 
-def _pieces(tensor: Tensor) -> Iterator[Tensor]:
-    """The numbers in order of position, a cacheful at a time (on a GPU all at once)."""
-    if tensor.numel():
-        yield from tensor.detach().reshape(-1).split(PIECE if tensor.is_cpu else tensor.numel())
+def _pieces(tensor: Tensor, magnitudes: bool = False) -> Iterator[Tensor]:
+    """The numbers in order of position, a cacheful at a time (on a GPU all at once).
+
+    Magnitudes are written into the same room each time, to be looked at and not to be kept: new
+    room for each piece, between results that stay, would leave memory full of holes.
+    """
+    if tensor.numel() == 0:
+        return
+    pieces = tensor.detach().reshape(-1).split(PIECE if tensor.is_cpu else tensor.numel())
+    room = torch.empty_like(pieces[0]) if magnitudes else None
+    for piece in pieces:
+        yield piece if room is None else torch.abs(piece, out=room[: len(piece)])
 
 
 def _rounded_down(limit: Tensor, dtype: torch.dtype) -> Tensor:
@@ -411,7 +432,7 @@ def _require_numbers(tensors: Iterable[Tensor]) -> None:
 
 
 def _require_no_nan(numbers: Tensor) -> None:
-    if numbers.max().isnan():
+    if numbers.sum().isnan() and numbers.isnan().any():  # infinities may add up to NaN as well
         raise ValueError("there are NaNs among the numbers to rank: they have no place in it.")
 
 
