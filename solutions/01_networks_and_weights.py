@@ -328,7 +328,7 @@ if predicted("faster_for_one_image"):
             list(three),
             relative,
             ylabel="relative to the largest",
-            title="Three costs, three orders",
+            title="Three costs, not one order",
             percent=True,
         )
     )
