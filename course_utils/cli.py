@@ -41,9 +41,22 @@ def _parser() -> argparse.ArgumentParser:
 
     verb("progress", _progress, "show what is done, lesson by lesson")
 
+    verb("review", _review, "answer the questions that are due today, here in the terminal")
+
+    language = verb("language", _language, "show or choose the language of questions and reviews")
+    language.add_argument("language", nargs="?", metavar="LANGUAGE", help="en, bg, vi or ko")
+
+    export = verb("export", _export, "write the questions for another program")
+    export.add_argument("format", choices=("anki", "moodle", "qti", "nbgrader"))
+    export.add_argument("file", type=Path, metavar="FILE")
+    export.add_argument("--bank", type=Path, metavar="DIR", help="another bank than the course's")
+
     build = verb("build", _build, "make the notebooks from their sources in solutions/")
     build.add_argument("lessons", nargs="*", metavar="LESSON", help="such as 01; all when left out")
     build.add_argument("--check", action="store_true", help="build nothing, name what is stale")
+
+    bank = verb("bank", _bank, "check the question bank and its translations")
+    bank.add_argument("--record", action="store_true", help="write down what has changed in it")
 
     checkpoints = verb("checkpoints", _checkpoints, "train the shipped checkpoints again")
     checkpoints.add_argument("--check", action="store_true", help="compare, and replace nothing")
@@ -66,6 +79,34 @@ def _progress(asked: argparse.Namespace) -> None:
     from course_utils import study
 
     print(study.progress_text())
+
+
+def _review(asked: argparse.Namespace) -> None:
+    from course_utils.study import terminal
+
+    terminal.review()
+
+
+def _language(asked: argparse.Namespace) -> None:
+    from course_utils.quiz import translation
+
+    if asked.language:
+        translation.choose(asked.language)
+    chosen = translation.language()
+    print(f"{chosen} ({translation.LANGUAGES[chosen]})")
+
+
+def _export(asked: argparse.Namespace) -> None:
+    from course_utils.quiz import export
+
+    for line in export.write(asked.format, asked.file, asked.bank):
+        print(line)
+
+
+def _bank(asked: argparse.Namespace) -> int:
+    from course_utils.quiz import rules
+
+    return rules.run(record=asked.record)
 
 
 def _build(asked: argparse.Namespace) -> int:

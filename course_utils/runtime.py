@@ -1,6 +1,7 @@
 """Where this process runs and where a learner's things are kept. Imports nothing heavy."""
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -20,3 +21,8 @@ def state_dir() -> Path:
     """The folder that keeps what a learner does: PRUNING_COURSE_HOME, or the platform's own."""
     chosen = os.environ.get("PRUNING_COURSE_HOME")
     return Path(chosen) if chosen else user_data_path("pruning-course", appauthor=False)
+
+
+def now() -> datetime:
+    """The moment, with the learner's time zone."""
+    return datetime.now().astimezone()

@@ -31,10 +31,12 @@ MAY_IMPORT = {
     "runtime": set(),
     "pruning": {"measure"},
     "exercises": {"data", "measure", "models", "pruning"},
+    "quiz": {"runtime"},
     "study": _GROUND | {"exercises", "quiz"},
+    "grading": {"exercises", "quiz", "runtime"},
     "authoring": _GROUND | {"exercises", "pruning"},
     "lab": set(),
-    "cli": {"authoring", "lab", "models", "study"},
+    "cli": {"authoring", "lab", "models", "quiz", "study"},
 }
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from course_utils.runtime import automated, state_dir
+from course_utils.runtime import automated, now, state_dir
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY, time TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
@@ -36,7 +36,7 @@ def path() -> Path:
 
 
 def append(kind: str, name: str, **data) -> None:
-    event = Event(datetime.now(UTC).isoformat(timespec="seconds"), kind, name, data)
+    event = Event(now().astimezone(UTC).isoformat(timespec="seconds"), kind, name, data)
     row = (event.time, event.kind, str(event.name), json.dumps(data))
     if _keeps_nothing():
         _in_memory.append(event)
