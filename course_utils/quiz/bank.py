@@ -79,7 +79,7 @@ def select(lesson: str, use: str, place: str = "", folder: Path | None = None) -
 @cache
 def _load(folder: Path) -> dict[str, Item]:
     items = {}
-    for path in sorted(folder.glob("*.yaml")):
+    for path in sorted(folder.glob("[0-9][0-9]_*.yaml")):
         for item in read(path):
             items[item.id] = item
     return items
