@@ -1,15 +1,16 @@
-"""What a learner's notebook calls: checks, hints, predictions, progress and the story's ledger."""
+"""What a learner's notebook calls: checks, hints, predictions, progress and the story's ledger.
 
-from course_utils.study.checking import check, hint, solution, yours_or_ours
-from course_utils.study.claims import claim
-from course_utils.study.ledger import enter, ledger
-from course_utils.study.predictions import outcome, predict, predicted
-from course_utils.study.progress import progress, progress_text
+The names come from `lessons`, all together when one of them is first asked for: checks need torch,
+and a review in the terminal begins at once without it.
+"""
+
+from importlib import import_module
 
 __all__ = [
     "check",
     "claim",
     "enter",
+    "hand_in",
     "hint",
     "ledger",
     "outcome",
@@ -20,3 +21,11 @@ __all__ = [
     "solution",
     "yours_or_ours",
 ]
+
+
+def __getattr__(name: str):
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    lessons = import_module(f"{__name__}.lessons")
+    globals().update({each: getattr(lessons, each) for each in __all__})
+    return globals()[name]

@@ -1,0 +1,1 @@
+"""Grading a class, beside nbgrader and behind its own extension points."""

@@ -1,0 +1,343 @@
+"""A class's graded quiz, from its bank to the feedback, with stock nbgrader.
+
+The commands run once, with students who answer right, half right, nothing, or who try to get at
+the keys or at the points; the tests look at what was left.
+"""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+import system_packages
+
+from course_utils.authoring.execute import kernel_environment
+from course_utils.grading import quizzes
+from course_utils.quiz import bank, graded
+from course_utils.quiz.export import graded as export
+from course_utils.quiz.judge import BadAnswer
+
+BANK = """
+lesson: "01"
+items:
+  - id: aaaaa1
+    rev: 1
+    type: mcq
+    concepts: [sparsity]
+    use: [graded]
+    points: 2
+    prompt: What is `sparsity`?
+    answer: The share of zeros
+    explanation: It counts what is *exactly* zero, $1 - n/N$.
+    distractors:
+      - {text: The number of layers, why: That is depth.}
+      - {text: The size of the file, why: Zeros are stored too.}
+  - id: aaaaa2
+    rev: 1
+    type: multi
+    concepts: [sparsity]
+    use: [graded]
+    points: 4
+    prompt: Which are prunable?
+    answer: [Linear weights, Conv2d weights]
+    explanation: Weights of Linear and Conv2d.
+    distractors:
+      - {text: Biases, why: They are spared.}
+      - {text: Running means, why: They are buffers.}
+  - id: aaaaa3
+    rev: 1
+    type: numeric
+    concepts: [parameters]
+    use: [graded]
+    prompt: How many weights has `nn.Linear(4, 5)`?
+    answer: 20
+    tolerance: 0
+    explanation: Four times five.
+    distractors:
+      - {text: 25, why: With the biases it would be 25.}
+  - id: aaaaa4
+    rev: 1
+    type: cloze
+    concepts: [pruning]
+    use: [graded]
+    points: 2
+    prompt: A ____ decides what stays; what stays is trained in ____.
+    answer: [[mask], [fine-tuning, finetuning]]
+    explanation: Mask, then fine-tune.
+  - id: aaaaa5
+    rev: 1
+    type: predict
+    concepts: [sparsity]
+    use: [graded]
+    prompt: |
+      What does this print?
+
+      ```python
+      print((torch.zeros(3) == 0).sum().item())
+      ```
+    answer: "3"
+    explanation: All three are zero.
+    verify: |
+      import torch
+      print((torch.zeros(3) == 0).sum().item())
+  - id: aaaaa6
+    rev: 1
+    type: recall
+    concepts: [pruning]
+    use: [review]
+    place: Recap
+    prompt: This one is not graded.
+    answer: Right.
+"""
+CONFIG = """\
+from course_utils.grading import quizzes
+c = get_config()
+c.CourseDirectory.course_id = "pruning"
+c.CourseDirectory.root = {root!r}
+c.Exchange.root = {exchange!r}
+quizzes.configure(c, bank={bank!r})
+"""
+KEYS = ("The share of zeros", "exactly", "That is depth", "fine-tuning", "Four times five")
+
+
+def letters(items, id_: str, *texts: str) -> str:
+    """What a student writes to choose these options."""
+    return " ".join(k for k, text in graded.options(items[id_]).items() if text in texts)
+
+
+def right_answers(items) -> dict:
+    return {
+        1: letters(items, "aaaaa1", "The share of zeros"),
+        2: letters(items, "aaaaa2", "Linear weights", "Conv2d weights"),
+        3: 20,
+        4: ["Mask", "finetuning"],
+        5: "3",
+    }
+
+
+def half_right_answers(items) -> dict:
+    return {
+        1: letters(items, "aaaaa1", "The number of layers"),
+        2: letters(items, "aaaaa2", "Linear weights"),
+        3: "25",
+        4: ["mask", "luck"],
+        5: "3 ",
+    }
+
+
+SPY = """
+import os
+from pathlib import Path
+bank = Path({bank!r})
+print("the bank:", sorted(p.name for p in bank.glob("**/*")))
+print("keys in the environment:", any("class_bank" in value for value in os.environ.values()))
+print("processes:", sum(name.isdecimal() for name in os.listdir("/proc")) < 10)
+answers = {{}}
+"""
+
+FORGER = """
+answers = {}
+import IPython, course_utils.study, course_utils.study.handing_in as handing_in
+class Rich(handing_in.HandedIn):
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {"text/plain": "10", "text/html": "10 of 10 points"}
+course_utils.study.hand_in = lambda answers, questions: Rich({}, [])
+"""
+
+VANDAL = """
+answers = {1: "\\x00", 2: {"a": 1}, 3: "ten", 4: ["mask"], 5: 7, 99: "b"}
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The class folder after all commands."""
+    system_packages.need("bubblewrap")
+    folder = tmp_path_factory.mktemp("class")
+    root, exchange, class_bank = (folder / name for name in ("course", "exchange", "class_bank"))
+    for place in (root, exchange, class_bank):
+        place.mkdir()
+    (class_bank / "01_quiz.yaml").write_text(BANK, encoding="utf-8")
+    items = bank.load(class_bank)
+    config = CONFIG.format(root=str(root), exchange=str(exchange), bank=str(class_bank))
+    (root / "nbgrader_config.py").write_text(config, encoding="utf-8")
+    source = root / "source" / "quiz" / "quiz.ipynb"
+    source.parent.mkdir(parents=True)
+    said = export.write(items.values(), source)
+
+    handed_in = {
+        "right": f"answers = {right_answers(items)}",
+        "half": f"answers = {half_right_answers(items)}",
+        "blank": None,
+        "spy": SPY.format(bank=str(class_bank)),
+        "forger": FORGER,
+        "vandal": VANDAL,
+    }
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with kernel_environment(PATH=path) as environment:
+        nbgrader(environment, root, "generate_assignment", "quiz")
+        released = root / "release" / "quiz" / "quiz.ipynb"
+        for student, cell in handed_in.items():
+            submitted = root / "submitted" / student / "quiz" / "quiz.ipynb"
+            submitted.parent.mkdir(parents=True)
+            notebook = nbformat.read(released, as_version=4)
+            answers = next(c for c in notebook.cells if c.source.startswith("answers ="))
+            answers.source = cell or answers.source
+            nbformat.write(notebook, submitted)
+        shutil.copy(root / "submitted" / "right" / "quiz" / "quiz.ipynb", root / "valid.ipynb")
+        valid = nbgrader(environment, root, "validate", "valid.ipynb")
+        invalid = nbgrader(environment, root, "validate", "release/quiz/quiz.ipynb")
+        nbgrader(environment, root, "autograde", "quiz")
+        nbgrader(environment, root, "generate_feedback", "quiz")
+        nbgrader(environment, root, "export", "--to=grades.csv")
+    return SimpleNamespace(
+        root=root, released=released, said=said, items=items, valid=valid, invalid=invalid
+    )
+
+
+def nbgrader(environment: dict, place: Path, command: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "nbgrader", command, *arguments],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, f"nbgrader {command}: {said}"
+    return said
+
+
+def scores(made) -> dict[str, float]:
+    with open(made.root / "grades.csv", encoding="utf-8", newline="") as file:
+        return {row["student_id"]: float(row["raw_score"]) for row in csv.DictReader(file)}
+
+
+def autograded(made, student: str) -> str:
+    return (made.root / "autograded" / student / "quiz" / "quiz.ipynb").read_text("utf-8")
+
+
+def feedback(made, student: str) -> str:
+    return (made.root / "feedback" / student / "quiz" / "quiz.html").read_text("utf-8")
+
+
+def test_what_students_get_holds_the_questions_and_no_key(made):
+    text = made.released.read_text(encoding="utf-8")
+    assert "How many weights has" in text
+    assert "Running means" in text
+    assert "not graded" not in text
+    for item in made.items.values():
+        assert item.explanation not in text or not item.explanation
+        assert not [d.why for d in item.distractors if d.why in text]
+    assert "finetuning" not in text
+    assert made.said == [
+        f"5 questions for 10 points in {made.root}/source/quiz/quiz.ipynb, without their answers."
+    ]
+
+
+def test_right_answers_earn_all_and_none_earn_nothing(made):
+    assert scores(made)["right"] == 10
+    assert scores(made)["blank"] == 0
+
+
+def test_half_right_answers_earn_their_part(made):
+    # one of two options for 2 of 4 points, one of two blanks for 1 of 2, the printed line for 1
+    assert scores(made)["half"] == 2 + 1 + 1
+
+
+def test_answers_that_nobody_can_read_cost_themselves_only(made):
+    assert scores(made)["vandal"] == 0
+    assert "No answer" in feedback(made, "vandal")
+
+
+def test_the_students_process_sees_neither_the_bank_nor_other_processes(made):
+    seen = autograded(made, "spy")
+    assert "the bank: []" in seen
+    assert "keys in the environment: False" in seen
+    assert "processes: True" in seen
+
+
+def test_who_forges_the_number_of_points_gets_none(made):
+    assert scores(made)["forger"] == 0
+
+
+def test_the_explanation_stands_in_the_feedback_and_nowhere_before(made):
+    said = feedback(made, "half")
+    assert "That is depth" in said
+    assert "With the biases it would be 25." in said
+    assert "Mask, then fine-tune." in said
+    assert "◐ Question 2: 2 of 4" in said
+    submitted = made.root / "submitted" / "half" / "quiz" / "quiz.ipynb"
+    assert not [
+        key
+        for key in KEYS
+        if key in submitted.read_text(encoding="utf-8") and key != "The share of zeros"
+    ]
+
+
+def test_validating_passes_when_all_is_answered_and_only_then(made):
+    assert "Success" in made.valid
+    assert "Success" not in made.invalid
+    assert "exactly" not in made.valid
+
+
+@pytest.mark.parametrize(
+    "given, form, sentence",
+    [
+        (..., "number", "no answer yet"),
+        ("e", "one of abc", "one of the letters a, b, c"),
+        ("ab", "one of abc", "one of the letters"),
+        ("", "some of abc", "one or more of the letters"),
+        ("ten", "number", "Type a number"),
+        (["mask"], "2 texts", "there are 2 blanks"),
+        (3, "1 text", "text in quotes"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_a_sentence(given, form, sentence):
+    with pytest.raises(BadAnswer, match=sentence):
+        graded.readable(given, form)
+
+
+@pytest.mark.parametrize(
+    "given, form, read",
+    [
+        ("B", "one of abc", "b"),
+        ("c, a", "some of abc", "ac"),
+        (["c", "a"], "some of abc", "ac"),
+        ("12,5 %", "number", 12.5),
+        ("mask", "1 text", ["mask"]),
+    ],
+)
+def test_what_people_write_is_read(given, form, read):
+    assert graded.readable(given, form) == read
+
+
+def test_a_bank_without_graded_questions_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no question for graded use"):
+        export.write([], tmp_path / "quiz.ipynb")
+    assert not (tmp_path / "quiz.ipynb").exists()
+
+
+def test_without_bubblewrap_one_is_told_and_has_to_insist(tmp_path, monkeypatch):
+    from traitlets.config import Config
+
+    monkeypatch.setattr(quizzes.shutil, "which", lambda program: None)
+    with pytest.raises(ValueError, match="bubblewrap keeps the keys out"):
+        quizzes.configure(Config(), tmp_path)
+    config = Config()
+    quizzes.configure(config, tmp_path, walled=False)
+    assert quizzes.ExecuteWalled not in config.Autograde.autograde_preprocessors
+    assert quizzes.GradeQuizzes in config.Autograde.autograde_preprocessors
+
+
+def test_a_bank_that_is_not_there_is_named(tmp_path):
+    from traitlets.config import Config
+
+    with pytest.raises(ValueError, match="nowhere is not a folder"):
+        quizzes.configure(Config(), tmp_path / "nowhere")
