@@ -15,6 +15,7 @@ from course_utils import exercises
 from course_utils.authoring.source import Lesson, as_python
 
 PACKAGE = Path(course_utils.__file__).parent
+QUIZ = PACKAGE / "quiz"
 
 
 def made_from(lesson: Lesson) -> dict[str, str]:
@@ -27,8 +28,17 @@ def made_from(lesson: Lesson) -> dict[str, str]:
     asked = {cell.name for cell in lesson.cells if cell.kind == "exercise"}
     modules = {type(exercises.find(name)).__module__ for name in asked}
     for path in package_files(code, modules):
+        if _is_anothers(path, lesson):
+            continue
         digests[f"{PACKAGE.name}/{path.relative_to(PACKAGE).as_posix()}"] = digest(path)
     return digests
+
+
+def _is_anothers(path: Path, lesson: Lesson) -> bool:
+    """The data of quizzes that a built lesson does not show: it shows its own questions, in
+    English."""
+    data = QUIZ in path.parents and path.suffix != ".py"
+    return data and not path.name.startswith(f"{lesson.number}_")
 
 
 def digest(path: Path) -> str:

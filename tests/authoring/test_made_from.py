@@ -119,6 +119,19 @@ def test_a_lesson_is_made_from_itself_its_exercises_and_what_it_imports(tmp_path
     } & set(used)
 
 
+def test_a_lesson_with_a_quiz_depends_on_its_own_questions_and_no_others(tmp_path):
+    path = tmp_path / "solutions" / "01_topic.py"
+    path.parent.mkdir()
+    quiz = '# %%\nfrom course_utils.study import quiz\n\nquiz("01", "exit")\n'
+    path.write_text(quiz, encoding="utf-8")
+    used = set(made_from(read(path)))
+    assert {"course_utils/study/quizzes.py", "course_utils/quiz/markup.py"} <= used
+    assert {name for name in used if "/bank/" in name} == {
+        "course_utils/quiz/bank/01_networks_and_weights.yaml"
+    }
+    assert not [name for name in used if name.endswith(".po")]
+
+
 def test_a_lesson_that_shows_progress_depends_on_what_is_listed_there(tmp_path, monkeypatch):
     path = tmp_path / "solutions" / "00_start.py"
     path.parent.mkdir()
