@@ -1,36 +1,60 @@
 """What a network costs: zeros, parameters, multiply-accumulates, bytes and milliseconds.
 
-Every function leaves the model as it found it (training modes, buffers, thread count), after an
-exception too. How well a network does is not measured here: see `training.accuracy`.
+Every function leaves everything as it found it (training modes, buffers, random state, thread
+count), after an exception too. How well a network does is not measured here but in `training`.
 """
 
 import io
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from numbers import Real
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parameter import is_lazy
 from torch.utils.flop_counter import FlopCounterMode
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Eval mode without gradients; afterwards each module gets its own mode back.
+    """Eval mode without gradients; afterwards modes, buffers and random state are as they were.
 
-    Each its own, because part of a model may have been frozen in eval mode on purpose.
+    Each module gets its own mode back, because part of a model may have been frozen in eval mode
+    on purpose.
     """
     _require_model(model)
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None and not is_lazy(buffer)
+    ]
+    gpus = sorted({p.device.index for p in model.parameters() if p.is_cuda})
     try:
-        with torch.no_grad():
-            yield model
+        with torch.no_grad(), torch.random.fork_rng(devices=gpus):
+            yield model.eval()
     finally:
         for module, training in modes:
             module.training = training
+        for module, name, buffer, before in buffers:
+            buffer.data.copy_(before)
+            module._buffers[name] = buffer
+
+
+@contextmanager
+def unfused_attention() -> Iterator[None]:
+    """Attention computed layer by layer, where hooks and counters see it, not in one kernel."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextmanager
@@ -84,14 +108,8 @@ def macs(model: nn.Module, example: Tensor) -> int:
     addition as two operations, hence the halving. It does not see into the fused attention
     kernels, which would count as nothing, so they are switched off meanwhile.
     """
-    _require_batch(example)
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with evaluating(model), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as ops:
-            model(example)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
+    with evaluating(model), unfused_attention(), FlopCounterMode(display=False) as ops:
+        forward(model, example)
     return ops.get_total_flops() // 2 // len(example)
 
 
@@ -139,16 +157,17 @@ def interleaved_times(
     The order is reversed every other round, so that none always runs right after the same one.
     The first `warmup` rounds are not kept: they pay for memory and caches.
     """
-    _require_batch(example)
+    require_batch(example)
     require_count("warmup", warmup, at_least=0)
     require_count("repeats", repeats, at_least=1)
     times: list[list[float]] = [[] for _ in models]
     turns = list(enumerate(models))
-    with threads(1):
+    with threads(1), ExitStack() as stack:
+        for model in models:
+            stack.enter_context(evaluating(model))
         for round_ in range(warmup + repeats):
             for which, model in turns if round_ % 2 == 0 else reversed(turns):
-                with evaluating(model):
-                    elapsed = _forward_time(model, example)
+                elapsed = _forward_time(model, example)
                 if round_ >= warmup:
                     times[which].append(elapsed)
     return times
@@ -173,10 +192,37 @@ def require_count(name: str, value: object, at_least: int) -> None:
         raise ValueError(f"{name} must be a whole number, {at_least} or more, not {value!r}.")
 
 
+def require_share(name: str, value: object) -> None:
+    """ValueError, with a sentence, unless `value` is a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a share from 0 to 1, not {value!r}.")
+
+
+def require_batch(example: object) -> None:
+    """ValueError, with a sentence, unless `example` is a tensor with something in it."""
+    if not isinstance(example, Tensor):
+        raise ValueError(f"the example must be a tensor, not {_describe(example)}.")
+    if example.ndim == 0 or example.numel() == 0:
+        raise ValueError(
+            "the example must be a batch with at least one example in it, "
+            f"but its shape is {tuple(example.shape)}."
+        )
+
+
+def forward(model: Callable[[Tensor], object], example: Tensor) -> object:
+    """`model(example)`, or a ValueError with a sentence if the example does not fit."""
+    require_batch(example)
+    try:
+        return model(example)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        shape = tuple(example.shape)
+        raise ValueError(f"the model cannot take an input of {shape}: {error}") from error
+
+
 def _forward_time(model: nn.Module, example: Tensor) -> float:
     _wait_for_gpu(example)
     start = time.perf_counter()
-    model(example)
+    forward(model, example)
     _wait_for_gpu(example)
     return (time.perf_counter() - start) * 1000
 
@@ -195,16 +241,6 @@ def _median_and_range(values: Sequence[float]) -> tuple[float, float]:
 def _require_model(model: object) -> None:
     if not isinstance(model, nn.Module):
         raise ValueError(f"a model (torch.nn.Module) is needed here, not {_describe(model)}.")
-
-
-def _require_batch(example: object) -> None:
-    if not isinstance(example, Tensor):
-        raise ValueError(f"the example must be a tensor, not {_describe(example)}.")
-    if example.ndim == 0 or example.numel() == 0:
-        raise ValueError(
-            "the example must be a batch with at least one example in it, "
-            f"but its shape is {tuple(example.shape)}."
-        )
 
 
 def _describe(value: object) -> str:

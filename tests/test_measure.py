@@ -343,3 +343,30 @@ def test_an_example_that_is_no_batch_is_refused(function):
 def test_a_number_of_passes_that_is_none_is_refused(count, sentence):
     with pytest.raises(ValueError, match=sentence):
         measure.latency(nn.Linear(2, 2), torch.zeros(1, 2), **count)
+
+
+@pytest.mark.parametrize("function", [measure.macs, measure.latency, measure.summary])
+def test_an_example_that_does_not_fit_is_refused(function):
+    with pytest.raises(ValueError, match=r"cannot take an input of \(1, 3\)"):
+        function(nn.Linear(2, 2), torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize("function", [measure.macs, measure.latency])
+def test_buffers_and_random_numbers_are_as_before(function):
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, x):
+            self.calls += 1
+            return x + torch.rand(())
+
+    model, before = Counts(), torch.get_rng_state()
+    function(model, torch.zeros(1, 2))
+    assert model.calls == 0 and torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_network_whose_sizes_are_not_known_yet_is_measured():
+    model = nn.Sequential(nn.LazyConv2d(2, 3), nn.LazyBatchNorm2d())
+    assert measure.macs(model, torch.zeros(1, 1, 4, 4)) == 72

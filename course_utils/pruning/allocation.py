@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.measure import prunable_weights
+from course_utils.measure import prunable_weights, require_share
+from course_utils.pruning.importance import plain_weights
 
 Shapes = Mapping[str, Sequence[int]]
 MOST_PARTIAL_CHOICES = 20_000
@@ -39,7 +40,7 @@ def sensitivity(
     """
     weights = {name: _weight(model, name) for name in names}
     for fraction in fractions:
-        _check_share("a fraction", fraction)
+        require_share("a fraction", fraction)
     curves = {}
     for name, weight in weights.items():
         original = weight.detach().clone()
@@ -93,8 +94,7 @@ def size_aware(
     >>> {name: round(ratio, 3) for name, ratio in ratios.items()}
     {'small': 0.08, 'large': 0.908}
     """
-    if not 0 <= power <= 1:
-        raise ValueError(f"power must lie between 0 and 1, not at {power!r}.")
+    require_share("the power", power)
     shapes = _shapes(model_or_shapes)
     return _fill(shapes, sparsity, lambda shape: math.prod(shape) ** (power - 1))
 
@@ -121,7 +121,7 @@ def overall_sparsity(ratios: Mapping[str, float], sizes: Mapping[str, int]) -> f
     0.675
     """
     for name, ratio in ratios.items():
-        _check_share(f"the ratio of {name}", ratio)
+        require_share(f"the ratio of {name}", ratio)
         if name not in sizes:
             raise ValueError(f"there is a ratio for {name}, but no size.")
     for name, size in sizes.items():
@@ -134,14 +134,14 @@ def overall_sparsity(ratios: Mapping[str, float], sizes: Mapping[str, int]) -> f
 def amc_reward(error: float, flops: float) -> float:
     """-error * ln(flops): what the agent of AMC is paid (He 2018).
 
-    The logarithm, because what counts is by which factor the cost falls: halving it is worth as
-    much for a small network as for a large one. Multiplied, so that an error is never bought back
-    cheaply by a network that costs nothing.
+    The logarithm, because what counts is by which factor the cost falls. Near 1e9 operations,
+    halving it is worth 3 % of the error and no more: accuracy comes first. Meant for counts of
+    operations; below 1 the logarithm is negative, and the larger error would be paid better.
 
     >>> amc_reward(0.08, 1e6) > amc_reward(0.1, 1e6)
     True
     """
-    _check_share("an error", error)
+    require_share("an error", error)
     if not 0 < flops < math.inf:
         raise ValueError(f"flops must be a number above 0, not {flops!r}.")
     return -error * math.log(flops)
@@ -306,7 +306,7 @@ def _fill(
 
     Rounding goes to the layers with the largest remainders, so that not a single weight is lost.
     """
-    _check_share("a sparsity", sparsity)
+    require_share("a sparsity", sparsity)
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     total = sum(sizes.values())
     keep = total - round(sparsity * total)
@@ -335,7 +335,7 @@ def _fill(
 
 
 def _weight(model: nn.Module, name: str) -> Tensor:
-    weights = prunable_weights(model)
+    weights = plain_weights(model)
     weight = weights.get(name, weights.get(f"{name}.weight" if name else "weight"))
     if weight is None:
         raise ValueError(f"{name!r} is not a prunable layer of this model.")
@@ -349,16 +349,11 @@ def _write(weight: Tensor, values: Tensor) -> None:
     weight.copy_(values)
 
 
-def _check_share(what: str, share: float) -> None:
-    if not 0 <= share <= 1:
-        raise ValueError(f"{what} must lie between 0 and 1, not at {share!r}.")
-
-
 def _check_curves(curves: Mapping[str, Sequence[float]], fractions: Sequence[float]) -> None:
     if len(fractions) == 0:
         raise ValueError("there are no fractions to choose from.")
     for fraction in fractions:
-        _check_share("a fraction", fraction)
+        require_share("a fraction", fraction)
     for name, curve in curves.items():
         if len(curve) != len(fractions):
             raise ValueError(

@@ -1,8 +1,9 @@
 """What is each weight worth? Every scorer takes a model and gives scores: the higher, the dearer.
 
 Scores are a dict of tensors, keyed by parameter name and shaped like the weights they judge
-(Linear and Conv2d weights; a tensor that two layers share is judged once). Which weights then
-stay is up to `masks`.
+(Linear and Conv2d weights; a tensor that two layers share is judged once). For networks in half
+precision they are float32: squares of small numbers would all be zero. Which weights then stay is
+up to `masks`.
 
 Whatever is computed runs in eval mode, and the model comes back as it was: modes, buffers,
 gradients, hooks and torch's random state, after an exception too. `batches` is any iterable of
@@ -18,11 +19,19 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy, linear
 from torch.overrides import TorchFunctionMode
 
-from course_utils.measure import evaluating, prunable_weights, require_count
+from course_utils.measure import (
+    evaluating,
+    forward,
+    prunable_weights,
+    require_batch,
+    require_count,
+    unfused_attention,
+)
 
 Scores = dict[str, Tensor]
 Batches = Iterable[Tensor | tuple[Tensor, Tensor]]
-NONLINEAR = {"relu", "relu_", "relu6", "hardtanh", "hardtanh_", "leaky_relu", "elu", "gelu", "silu"}
+NONLINEAR = {"relu", "relu6", "hardtanh", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu"}
+NONLINEAR |= {"gelu", "silu", "mish", "hardswish"}  # in place they have the same names with a _
 
 
 def magnitude(model: nn.Module) -> Scores:
@@ -148,27 +157,20 @@ def synflow(model: nn.Module, example: Tensor) -> Scores:
     True
     """
     weights = plain_weights(model)
-    if not isinstance(example, Tensor) or example.ndim == 0 or example.numel() == 0:
-        raise ValueError("the example must be a batch with at least one example in it.")
-    positive = {
-        name: parameter.detach().abs().double().requires_grad_()
-        for name, parameter in model.named_parameters()
-    }
-    buffers = {
-        name: torch.zeros_like(buffer) if name.endswith("running_mean") else buffer
-        for name, buffer in model.named_buffers()
-    }
-    state = positive | {
-        name: buffer.double() if buffer.is_floating_point() else buffer
-        for name, buffer in buffers.items()
-    }
-    ones = torch.ones_like(example[:1], dtype=torch.float64)
+    require_batch(example)
     with _undisturbed(model), torch.enable_grad():
+        positive = {id(p): p.detach().abs().double().requires_grad_() for p in model.parameters()}
+        names = model.named_parameters(remove_duplicate=False)  # tied weights have several
+        state = {name: positive[id(parameter)] for name, parameter in names}
+        for name, buffer in model.named_buffers():
+            used = torch.zeros_like(buffer) if name.endswith("running_mean") else buffer
+            state[name] = used.double() if used.is_floating_point() else used
+        ones = torch.ones_like(example[:1], dtype=torch.float64)
         flow = _output(lambda x: functional_call(model, state, (x,)), ones).sum()
-        found = _slopes(flow, {name: positive[name] for name in weights})
+        found = _slopes(flow, {name: state[name] for name in weights})
     if not all(slope.isfinite().all() for slope in found.values()):
         raise ValueError("the paths through this model add up to more than float64 can hold.")
-    return {name: (positive[name] * slope).detach().abs() for name, slope in found.items()}
+    return {name: (state[name] * slope).detach().abs() for name, slope in found.items()}
 
 
 def wanda(model: nn.Module, batches: Batches) -> Scores:
@@ -178,7 +180,8 @@ def wanda(model: nn.Module, batches: Batches) -> Scores:
     2023, "A Simple and Effective Pruning Approach for Large Language Models"). The norm runs over
     all examples and positions of all batches; for a convolution each weight of the kernel has its
     own, since at the border it meets padding. Scores compare within a layer, above all within an
-    output: use them with `masks.keep_local` or `keep_nm`.
+    output: use them with `masks.keep_local` or `keep_nm` (with as many of m = all inputs as are to
+    stay, each output of a Linear layer keeps the same number, as in the paper).
 
     >>> model = nn.Linear(2, 1, bias=False)
     >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 2.0]]))
@@ -190,12 +193,13 @@ def wanda(model: nn.Module, batches: Batches) -> Scores:
 
     def notice(name: str, layer: nn.Module, inputs: tuple, output: Tensor) -> None:
         # The gradient of sum(layer(x^2)) to a weight is the sum of the x^2 that it met.
-        blank = torch.zeros_like(layer.weight).requires_grad_()
-        with torch.enable_grad():
-            x = inputs[0].detach().square()
-            y = linear(x, blank) if isinstance(layer, nn.Linear) else _convolved(layer, x, blank)
+        x = _precise(inputs[0]).square()
+        blank = torch.zeros_like(layer.weight, dtype=x.dtype).requires_grad_()
+        with torch.enable_grad():  # _conv_forward knows about padding modes and groups
+            plain = isinstance(layer, nn.Linear)
+            y = linear(x, blank) if plain else layer._conv_forward(x, blank, None)
             (met,) = torch.autograd.grad(y.sum(), blank)
-        squares[name] = squares[name] + met if name in squares else met
+        squares[name] = squares.get(name, 0) + met
 
     with _undisturbed(model), _noticing(model, weights, notice):
         for x in _inputs(batches):
@@ -233,13 +237,13 @@ def _mean_over_batches(
 ) -> Scores:
     """The mean over batches of `score(weight, gradient of the batch's mean cross-entropy)`."""
     weights = plain_weights(model)
-    totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    totals: Scores = dict.fromkeys(weights, 0)
     count = 0
     with _undisturbed(model), _differentiable(weights):
         for x, y in _pairs(batches):
             loss = _loss(_output(model, x), y)
             for name, slope in _slopes(loss, weights).items():
-                totals[name] += score(weights[name].detach(), slope)
+                totals[name] = totals[name] + score(_precise(weights[name]), _precise(slope))
             count += 1
     if count == 0:
         raise ValueError("at least one batch is needed to take scores from.")
@@ -288,7 +292,10 @@ def _by_channel(model: nn.Module, batches: Batches, measure: Callable[[Tensor], 
         for x in _inputs(batches):
             _output(model, x)
             for name, passes in watch.collect().items():
-                means = [_channel_means(measure(seen), dim) for seen, dim in passes]
+                means = [
+                    measure(_precise(seen)).movedim(dim, 0).flatten(1).mean(1)
+                    for seen, dim in passes
+                ]
                 totals[name] = totals.get(name, 0) + torch.stack(means).mean(0)
             count += 1
     _require_seen(weights, totals)
@@ -318,7 +325,7 @@ class _Activations(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") in NONLINEAR and isinstance(result, Tensor):
+        if getattr(func, "__name__", "").rstrip("_") in NONLINEAR and isinstance(result, Tensor):
             still = []
             for name, output, dim in self.waiting:
                 if result.ndim == output.ndim and result.shape[dim] == output.shape[dim]:
@@ -337,15 +344,6 @@ class _Activations(TorchFunctionMode):
 
     def _keep(self, name: str, activations: Tensor, dim: int) -> None:
         self.found.setdefault(name, []).append((activations, dim))
-
-
-def _channel_means(values: Tensor, dim: int) -> Tensor:
-    return values.movedim(dim, 0).flatten(1).mean(1)
-
-
-def _convolved(layer: nn.Conv2d, x: Tensor, weight: Tensor) -> Tensor:
-    """The layer's convolution, padding mode and groups included, with another weight, no bias."""
-    return layer._conv_forward(x, weight, None)
 
 
 @contextmanager
@@ -396,13 +394,13 @@ def _inputs(batches: Batches) -> Iterator[Tensor]:
         yield batch[0] if isinstance(batch, tuple | list) else batch
 
 
-def _output(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    if not isinstance(x, Tensor) or x.ndim == 0 or x.numel() == 0:
-        raise ValueError("each batch must hold a tensor with at least one example in it.")
-    try:
-        output = model(x)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise ValueError(f"the model cannot take an input of {tuple(x.shape)}: {error}") from error
+def _precise(tensor: Tensor) -> Tensor:
+    """Without gradients, and in float32 at least."""
+    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _output(model: Callable[[Tensor], object], x: Tensor) -> Tensor:
+    output = forward(model, x)
     if not isinstance(output, Tensor):
         raise ValueError(f"the model must answer with one tensor, not {type(output).__name__}.")
     return output
@@ -410,21 +408,6 @@ def _output(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 @contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; modes, buffers and random state come back as they were."""
-    buffers = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    gpus = sorted({p.device.index for p in model.parameters() if p.is_cuda})
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it would pass the layers by
-    try:
-        with evaluating(model), torch.random.fork_rng(devices=gpus):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        with torch.no_grad():
-            for module, name, buffer, before in buffers:
-                module._buffers[name] = buffer.copy_(before)
+    """`evaluating`, and out of inference mode, in which all gradients are zero without a word."""
+    with torch.inference_mode(False), evaluating(model), unfused_attention():
+        yield

@@ -12,8 +12,7 @@ lies between, and only the few gathered are ranked.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from numbers import Real
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from course_utils.measure import require_count, require_share
 from course_utils.pruning.importance import plain_weights
 
 Scores = Masks = dict[str, Tensor]
@@ -47,7 +47,7 @@ def keep_local(
         odd = ", ".join(sorted(shares.keys() ^ scores.keys()))
         raise ValueError(f"each score needs a sparsity and the reverse; unmatched: {odd}.")
     for share in shares.values():
-        _require_share("a sparsity", share)
+        require_share("a sparsity", share)
     _require_scores(scores, within)
     masks = {}
     for name, score in scores.items():
@@ -71,10 +71,11 @@ def keep_global(
     >>> keep_global(scores, 0.5, floor=0.5)
     {'a': tensor([False,  True]), 'b': tensor([False,  True])}
     """
-    _require_share("the sparsity", sparsity)
-    _require_share("the floor", floor)
+    require_share("the sparsity", sparsity)
+    require_share("the floor", floor)
     _require_scores(scores, within)
-    count = round(sparsity * sum(score.numel() for score in scores.values()))
+    total = sum(score.numel() for score in scores.values())
+    count = round(sparsity * total)
     if floor == 0:
         return _keep(scores, count, within)
     safe = {}
@@ -84,7 +85,7 @@ def keep_global(
     spare = {name: ~mask for name, mask in safe.items()}
     if within is not None:
         spare = {name: mask & (within[name] != 0) for name, mask in spare.items()}
-    total, held = (sum(score.numel() for score in scores.values()), _count(safe))
+    held = _count(safe)
     if count > total - held:
         raise ValueError(
             f"a sparsity of {sparsity} cannot be reached while each tensor keeps {floor} of its "
@@ -104,9 +105,8 @@ def keep_nm(scores: Scores, n: int = 2, m: int = 4) -> Masks:
     >>> keep_nm({"weight": torch.tensor([[1.0, 4.0, 2.0, 3.0]])})["weight"]
     tensor([[False,  True, False,  True]])
     """
-    for name, value in {"n": n, "m": m}.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number, 1 or more, not {value!r}.")
+    require_count("n", n, at_least=1)
+    require_count("m", m, at_least=1)
     if n > m:
         raise ValueError(f"{n} of every {m} cannot be kept.")
     _require_scores(scores)
@@ -139,7 +139,7 @@ def prune_global_(model: nn.Module, sparsity: float) -> None:
     >>> sum(int((layer.weight == 0).sum()) for layer in (model[0], model[2]))
     4400
     """
-    _require_share("the sparsity", sparsity)
+    require_share("the sparsity", sparsity)
     weights = list(plain_weights(model).values())
     count = round(sparsity * sum(weight.numel() for weight in weights))
     if count == 0:
@@ -191,21 +191,36 @@ def hold(optimizer: Optimizer, model: nn.Module, masks: Masks) -> RemovableHandl
     >>> (model.weight != 0).tolist(); held.remove()
     [[True, False, False, True]]
     """
-    matched = _matched(model, masks)
+    masked = [id(weight) for weight, _ in _matched(model, masks)]
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    if matched and not any(id(weight) in trained for weight, _ in matched):
+    if masked and trained.isdisjoint(masked):
         raise ValueError(
             "this optimizer trains none of the masked parameters: it was made for another model, "
             "or before this one's parameters were replaced."
         )
-    stencils = [(weight, _stencil(weight, mask)) for weight, mask in matched]
+    erase = eraser(model, masks)
+    erase()
+    return optimizer.register_step_post_hook(lambda *_: erase())
 
-    def zero(*_: object) -> None:
+
+def eraser(model: nn.Module, masks: Masks) -> Callable[[], None]:
+    """A function that applies these masks as often as it is called, faster than `apply`.
+
+    The masks are checked and copied when it is made: for training loops without an optimizer of
+    torch's kind, which `hold` needs.
+
+    >>> model = nn.Linear(4, 1)
+    >>> erase = eraser(model, {"weight": torch.tensor([[1, 0, 0, 1]])})
+    >>> erase(); (model.weight != 0).tolist()
+    [[True, False, False, True]]
+    """
+    stencils = [(weight, _stencil(weight, mask)) for weight, mask in _matched(model, masks)]
+
+    def erase() -> None:
         for weight, stencil in stencils:
             _bits(weight).bitwise_and_(stencil)
 
-    zero()
-    return optimizer.register_step_post_hook(zero)
+    return erase
 
 
 # --- Zeroing by bits -----------------------------------------------------------------------------
@@ -236,7 +251,7 @@ def _keep(scores: Scores, count: int, within: Masks | None = None) -> Masks:
     masks = {}
     for name, score in scores.items():
         end, ties = _after_ties(score, limit, ties)
-        masks[name] = (score > limit).contiguous()
+        masks[name] = (score > limit).view(score.shape).contiguous()
         if end < score.numel():
             masks[name].view(-1)[end:] |= score.reshape(-1)[end:] == limit
     return masks
@@ -278,7 +293,7 @@ def _cut(tensors: Sequence[Tensor], count: int, magnitudes: bool = False) -> tup
         if 0 < rank <= len(between):
             limit = between.kthvalue(rank, keepdim=True).values
             ties, equal = rank - int((between < limit).sum()), int((between == limit).sum())
-        elif rank <= 0:
+        elif rank <= 0 or low == high:
             limit, equal = low, _count_equal(tensors, low, magnitudes)
             ties = rank + equal
         else:
@@ -434,8 +449,3 @@ def _require_numbers(tensors: Iterable[Tensor]) -> None:
 def _require_no_nan(numbers: Tensor) -> None:
     if numbers.sum().isnan() and numbers.isnan().any():  # infinities may add up to NaN as well
         raise ValueError("there are NaNs among the numbers to rank: they have no place in it.")
-
-
-def _require_share(what: str, share: float) -> None:
-    if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
-        raise ValueError(f"{what} must be a share from 0 to 1, not {share!r}.")

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from course_utils.measure import prunable_weights
+from course_utils.measure import forward, prunable_weights
+from course_utils.pruning.masks import Masks, eraser
 
-Masks = Mapping[str, Tensor]
 BATCHNORM = nn.modules.batchnorm._BatchNorm
 
 
@@ -39,21 +39,15 @@ def fine_tune(
     >>> model.weight[0, 1].item()
     0.0
     """
-    pruned = _pruned_places(model, masks or {})
+    erase = eraser(model, masks or {})
     modes = [(module, module.training) for module in model.modules()]
-
-    def keep_zero(*_: object) -> None:
-        with torch.no_grad():
-            for parameter, place in pruned:
-                parameter.masked_fill_(place, 0)
-
-    keep_zero()
-    hook = register_optimizer_step_post_hook(keep_zero)
+    erase()
+    hook = register_optimizer_step_post_hook(lambda *_: erase())
     try:
         train(model)
     finally:
         hook.remove()
-        keep_zero()
+        erase()
         for module, training in modes:
             module.training = training
 
@@ -103,11 +97,9 @@ def rewind_(model: nn.Module, snapshot: Mapping[str, Tensor], masks: Masks | Non
                 f"the snapshot does not fit {name}: a tensor of shape {tuple(values.shape)} is "
                 "needed. A snapshot from before channels were removed fits no more."
             )
-    pruned = _pruned_places(model, masks or {})
+    erase = eraser(model, masks or {})
     model.load_state_dict(snapshot)
-    with torch.no_grad():
-        for parameter, place in pruned:
-            parameter.masked_fill_(place, 0)
+    erase()
 
 
 def l1(model: nn.Module, strength: float) -> Tensor:
@@ -128,7 +120,7 @@ def l2(model: nn.Module, strength: float) -> Tensor:
     """`strength` times the sum of all squared prunable weights: add it to the loss.
 
     The pull fades as a weight shrinks: many weights become small, hardly any zero (Han et al.
-    2015 found it the better one before fine-tuning, l1 the better one without).
+    2015 found it the better one where fine-tuning follows, l1 where it does not).
 
     >>> float(l2(nn.Linear(2, 1), 0.0).detach())
     0.0
@@ -223,26 +215,10 @@ def rebuild_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> tor
     return rebuilt
 
 
-def _pruned_places(model: nn.Module, masks: Masks) -> list[tuple[nn.Parameter, Tensor]]:
-    """Each masked parameter with the places where it must be zero."""
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    places = []
-    for name, mask in masks.items():
-        if name not in parameters:
-            raise ValueError(f"there is a mask for {name!r}, but the model has no such parameter.")
-        parameter = parameters[name]
-        if not isinstance(mask, Tensor) or mask.shape != parameter.shape:
-            raise ValueError(f"the mask for {name} must have its shape {tuple(parameter.shape)}.")
-        if mask.isnan().any():
-            raise ValueError(f"the mask for {name} contains NaN: does that keep, or not?")
-        places.append((parameter, (mask == 0).to(parameter.device)))
-    return places
-
-
 def _run_all(model: nn.Module, batches: Iterable) -> None:
     count = 0
     for batch in batches:
-        model(batch[0] if isinstance(batch, list | tuple) else batch)
+        forward(model, batch[0] if isinstance(batch, list | tuple) else batch)
         count += 1
     if not count:
         raise ValueError("at least one batch is needed to take statistics from.")

@@ -11,9 +11,8 @@ need `shares_of_the_rest`. What happens between two rounds (training, usually) i
 
 import itertools
 from collections.abc import Sequence
-from numbers import Real
 
-from course_utils.measure import require_count
+from course_utils.measure import require_count, require_share
 
 
 def one_shot(final: float) -> list[float]:
@@ -22,7 +21,7 @@ def one_shot(final: float) -> list[float]:
     >>> one_shot(0.8)
     [0.8]
     """
-    _require_share("the final sparsity", final)
+    require_share("the final sparsity", final)
     return [final]
 
 
@@ -35,7 +34,7 @@ def iterative(final: float, rounds: int) -> list[float]:
     >>> [round(sparsity, 4) for sparsity in iterative(0.488, rounds=3)]
     [0.2, 0.36, 0.488]
     """
-    _require_share("the final sparsity", final)
+    require_share("the final sparsity", final)
     require_count("rounds", rounds, at_least=1)
     return [1 - (1 - final) ** (i / rounds) for i in range(1, rounds)] + [final]
 
@@ -49,8 +48,8 @@ def cubic(final: float, rounds: int, initial: float = 0.0) -> list[float]:
     >>> [round(sparsity, 4) for sparsity in cubic(0.8, rounds=4)]
     [0.4625, 0.7, 0.7875, 0.8]
     """
-    _require_share("the initial sparsity", initial)
-    _require_share("the final sparsity", final)
+    require_share("the initial sparsity", initial)
+    require_share("the final sparsity", final)
     require_count("rounds", rounds, at_least=1)
     if initial > final:
         raise ValueError(f"pruning cannot go down, from {initial} to {final}.")
@@ -68,15 +67,10 @@ def shares_of_the_rest(targets: Sequence[float]) -> list[float]:
     [0.2, 0.2, 0.2]
     """
     for target in targets:
-        _require_share("a target", target)
+        require_share("a target", target)
     shares = []
     for before, after in itertools.pairwise([0.0, *targets]):
         if after < before:
             raise ValueError(f"sparsities cannot go down, from {before} to {after}.")
         shares.append((after - before) / (1 - before) if before < 1 else 0.0)
     return shares
-
-
-def _require_share(what: str, share: float) -> None:
-    if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
-        raise ValueError(f"{what} must be a share from 0 to 1, not {share!r}.")

@@ -48,6 +48,8 @@ def unpack(bits: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
     tensor([[0., nan],
             [-0., 4.]])
     """
+    _check_dense("the bits", bits)
+    _check_dense("the values", values)
     shape = tuple(shape)
     for size in shape:
         require_count("a size in the shape", size, at_least=0)

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 
 from course_utils import models
 from course_utils.measure import prunable_weights
@@ -71,13 +72,16 @@ def test_sensitivity_refuses_before_it_evaluates():
     model = lenet_like()
     with pytest.raises(ValueError, match="'1' is not a prunable layer"):
         allocation.sensitivity(model, ["0", "1"], [0.5], never)
-    for wrong in (1.5, -0.1, math.nan):
-        with pytest.raises(ValueError, match="a fraction must lie between"):
+    for wrong in (1.5, -0.1, math.nan, None, True):
+        with pytest.raises(ValueError, match="a fraction must be a share from 0 to 1"):
             allocation.sensitivity(model, ["0"], [0.5, wrong], never)
     with torch.no_grad():
         model[2].weight[0, 0] = math.nan
     with pytest.raises(ValueError, match="NaN"):
         allocation.sensitivity(model, ["0", "2"], [0.5], never)
+    prune.l1_unstructured(model[0], "weight", 0.5)  # would write over whatever is zeroed
+    with pytest.raises(ValueError, match=r"0\.weight is not a parameter of the model"):
+        allocation.sensitivity(model, ["0"], [0.5], never)
 
 
 # --- the threshold rule
@@ -169,8 +173,8 @@ def test_shares_are_taken_of_a_model_too():
 
 
 def test_a_sparsity_or_a_shape_that_makes_no_sense_is_refused():
-    for wrong in (-0.1, 1.1, math.nan):
-        with pytest.raises(ValueError, match="a sparsity must lie between"):
+    for wrong in (-0.1, 1.1, math.nan, None):
+        with pytest.raises(ValueError, match="a sparsity must be a share from 0 to 1"):
             allocation.erk(SHAPES, wrong)
     with pytest.raises(ValueError, match="the shape of a"):
         allocation.erk({"a": (3, 0)}, 0.5)

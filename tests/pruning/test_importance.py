@@ -28,15 +28,6 @@ SCORERS = {
 WITH_DATA = ["gradient", "taylor", "activation", "apoz", "snip", "wanda"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
-
-
 def batches(*sizes: int, shape=(1, 8, 8)) -> list[tuple]:
     dice = torch.Generator().manual_seed(7)
     return [(torch.randn(size, *shape, generator=dice), torch.arange(size) % 10) for size in sizes]
@@ -140,6 +131,30 @@ def test_a_bare_layer_is_called_weight_and_a_model_without_any_scores_nothing(sc
     data = batches(8, shape=(6,))
     assert list(scorer(nn.Linear(6, 10), data)) == ["weight"]
     assert scorer(nn.BatchNorm1d(10), batches(8, shape=(10,))) == {}
+
+
+@pytest.mark.parametrize("name", [*WITH_DATA, "synflow"])
+def test_in_half_precision_nothing_vanishes_or_overflows(name):
+    model, data = models.cnn().bfloat16(), [(1000 * x.bfloat16(), y) for x, y in batches(8, 8)]
+    if name == "wanda":  # 1000 squared is more than float16 can hold
+        model, data = model.half(), [(x.half(), y) for x, y in data]
+    elif name in ("gradient", "taylor", "snip"):  # and 0.0001 squared is less
+        model, data = model.half(), [(x.half() / 1000, y) for x, y in data]
+    scores = SCORERS[name](model, data)
+    expected = SCORERS[name](model.float(), [(x.float(), y) for x, y in data])
+    for key, score in scores.items():
+        assert score.dtype == expected[key].dtype and score.isfinite().all()
+        assert (score - expected[key]).norm() <= 0.1 * expected[key].norm()
+        assert ((score == 0) & (expected[key] != 0)).float().mean() < 0.02
+
+
+@pytest.mark.parametrize("scorer", SCORERS.values(), ids=SCORERS)
+def test_a_caller_in_inference_mode_gets_the_same_scores(scorer):
+    model, data = models.cnn(), batches(8, 8)
+    expected = scorer(model, data)
+    with torch.inference_mode():
+        scores = scorer(model, data)
+    assert all(torch.equal(scores[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize("name", ["gradient", "taylor", "activation", "apoz"])
@@ -336,6 +351,36 @@ def test_functional_and_in_place_relus_are_seen_like_modules():
         assert (scores["b.weight"] == 1).all()
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        F.gelu,
+        F.silu,
+        F.mish,
+        F.hardswish,
+        F.relu6,
+        nn.PReLU(),
+        nn.SELU(inplace=True),
+        F.celu_,
+        nn.ELU(inplace=True),
+        F.leaky_relu_,
+    ],
+    ids=str,
+)
+def test_channels_are_judged_behind_the_kin_of_relu_too(act):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(8, 6)
+
+        def forward(self, x):
+            return act(self.fc(x))
+
+    model, x = Model(), torch.randn(20, 8)
+    expected = model(x).abs().mean(0).detach()
+    close(importance.activation(model, [x])["fc.weight"][:, 0], expected)
+
+
 def test_layers_that_a_residual_addition_joins_are_judged_behind_it():
     model = worn(models.resnet8()).eval()
     ((x, _),) = batches(8)
@@ -468,6 +513,28 @@ def test_synflow_gives_each_layer_of_a_chain_the_same_total():
     assert totals == pytest.approx([totals[0]] * 3, rel=1e-9)
 
 
+def test_synflow_knows_a_tied_weight_by_whatever_name():
+    class Tied(nn.Module):
+        def __init__(self, tied):
+            super().__init__()
+            self.first = nn.Parameter(torch.randn(4, 4))  # named before the layer that uses it
+            self.fc = nn.Linear(4, 4, bias=False)
+            self.fc.weight = self.first if tied else nn.Parameter(self.first.detach().clone())
+
+        def forward(self, x):
+            return self.fc(x @ self.first)
+
+    tied, apart = Tied(True), Tied(False)
+    apart.load_state_dict(tied.state_dict())
+    x = torch.randn(2, 4)
+    (score,) = importance.synflow(tied, x).values()
+    (only_as_fc,) = importance.synflow(apart, x).values()
+    ones, both = torch.ones(1, 4).double(), tied.first.detach().abs().double().requires_grad_()
+    (ones @ both @ both.T).sum().backward()
+    close(score, (both * both.grad).detach())
+    assert (score > only_as_fc).any()
+
+
 def test_synflow_of_a_deep_network_does_not_overflow():
     model = nn.Sequential(*[nn.Linear(300, 300) for _ in range(40)])
     for layer in model:
@@ -496,7 +563,7 @@ def test_an_example_that_does_not_fit_is_refused(name):
     for x, sentence in (
         (torch.randn(4, 3, 8, 8), r"cannot take an input of \([41], 3, 8, 8\)"),
         (torch.randn(0, 1, 8, 8), "at least one example"),
-        ([[1.0]], "at least one example"),
+        ([[1.0]], "the example must be a tensor, not list"),
     ):
         refused(lambda x=x: SCORERS[name](model, [(x, labels)]), sentence)
 

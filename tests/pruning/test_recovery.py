@@ -16,14 +16,6 @@ X = torch.randn(48, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(48) % 10
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def half_masks(model: nn.Module, seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {
@@ -108,7 +100,7 @@ def test_after_fine_tuning_no_hook_is_left_and_modes_are_back_even_if_training_f
     "masks, sentence",
     [
         ({"fc9.weight": torch.ones(3)}, "no such parameter"),
-        ({"fc1.weight": torch.ones(3)}, r"must have its shape \(300, 64\)"),
+        ({"fc1.weight": torch.ones(3)}, r"must be a tensor of \(300, 64\), not \(3,\)"),
         ({"fc1.weight": torch.full((300, 64), math.nan)}, "contains NaN"),
     ],
 )
@@ -258,15 +250,16 @@ def test_statistics_no_batch_reaches_stay_and_those_without_any_are_passed_over(
     [
         ([], "at least one batch"),
         ([torch.randn(4, 3), torch.full((4, 3), math.nan)], "not finite"),
-        ([torch.randn(4, 3), torch.randn(4, 2)], None),
-        ([torch.randn(4, 3), torch.randn(1, 3)], None),
+        ([torch.randn(4, 3), torch.randn(4, 2)], r"cannot take an input of \(4, 2\)"),
+        ([torch.randn(4, 3), torch.randn(1, 3)], r"cannot take an input of \(1, 3\)"),
+        ([torch.randn(4, 3), [[1.0]]], "must be a tensor"),
     ],
 )
 def test_the_old_statistics_are_back_if_the_batches_do_not_fit(batches, error):
     model = nn.Sequential(nn.BatchNorm1d(3, momentum=0.2), nn.ReLU()).eval()
     model[0].running_mean.fill_(2.0)
     model[0].num_batches_tracked.fill_(9)
-    with pytest.raises((ValueError, RuntimeError), match=error):
+    with pytest.raises(ValueError, match=error):
         recovery.recalibrate_batchnorm(model, batches)
     assert model[0].running_mean.tolist() == [2.0] * 3
     assert model[0].running_var.tolist() == [1.0] * 3
@@ -282,7 +275,8 @@ def test_the_old_statistics_are_back_if_the_batches_do_not_fit(batches, error):
     [
         lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True),
         lambda p: torch.optim.Adam(p, lr=0.1, betas=(0.8, 0.95), amsgrad=True),
-        lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.3),
+        lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.3, fused=True),
+        lambda p: torch.optim.SGD(p, lr=torch.tensor(0.1), momentum=0.9, foreach=True),
         lambda p: torch.optim.RMSprop(p, lr=0.1, centered=True),
         lambda p: torch.optim.Adagrad(p, lr=0.1, lr_decay=0.1),
     ],

@@ -104,6 +104,10 @@ def test_what_is_not_a_dense_tensor_is_refused():
         storage.pack([1.0, 0.0])
     with pytest.raises(ValueError, match="ordinary dense tensor"):
         storage.pack(torch.eye(3).to_sparse())
+    with pytest.raises(ValueError, match="the bits must be a tensor, not list"):
+        storage.unpack([128], torch.ones(1), (8,))
+    with pytest.raises(ValueError, match="the values must be a tensor, not list"):
+        storage.unpack(torch.tensor([128], dtype=torch.uint8), [1.0], (8,))
 
 
 # --- files
