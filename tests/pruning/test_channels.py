@@ -22,14 +22,6 @@ DROP = [0, 3, 4, 7, 10]
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def randomised(make: Callable[[], nn.Module]) -> nn.Module:
     """A model in eval mode whose BatchNorms do something: no zero means, no unit scales.
 
@@ -466,6 +458,129 @@ def test_channels_coupled_within_a_layer_must_all_be_listed():
     assert smaller.second.in_features == 3
 
 
+@pytest.mark.parametrize("channel", range(8))
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda x: x - x.amax(1, keepdim=True),
+        lambda x: x - x.amin(1, keepdim=True),
+        lambda x: x.relu() / (1 + x.relu().amax(1, keepdim=True)),
+    ],
+    ids=["maximum", "minimum", "dead"],
+)
+def test_a_channel_that_happens_not_to_matter_for_the_example_is_not_removed(between, channel):
+    with pytest.raises(ValueError, match="these channels cannot be removed"):
+        channels.remove(Forward(between), torch.ones(1, 4), {"first": [channel]})
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-7])
+def test_a_branch_that_starts_at_zero_hides_no_mistake(scale):
+    model = Forward(lambda x: x.flip(-1))
+    model.second.weight.data *= scale
+    with pytest.raises(ValueError, match="these channels cannot be removed"):
+        channels.remove(model, torch.randn(2, 4), {"first": [1, 2]})
+
+
+def test_a_branch_that_starts_small_hides_no_mistake():
+    class Residual(Forward):
+        def forward(self, x):
+            return x.sum(1, keepdim=True) + 1e-6 * super().forward(x)
+
+    model = Residual(lambda x: x.flip(-1))
+    with pytest.raises(ValueError, match="these channels cannot be removed"):
+        channels.remove(model, torch.randn(2, 4), {"first": [1, 2]})
+
+
+def test_an_activation_that_explodes_is_no_reason_to_refuse():
+    model = Forward(torch.exp)
+    smaller = channels.remove(model, torch.ones(2, 4), {"first": [1, 2]})
+    silenced = deepcopy(model)
+    silenced.second.weight.data[:, [1, 2]] = 0
+    assert_same_output(smaller, silenced, torch.randn(3, 4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_that_runs_in_its_own_precision_only_is_checked_in_that(dtype):
+    example = torch.randn(4, 4, dtype=dtype)
+    model = Forward(lambda x: x.to(dtype).relu(), width=32).to(dtype)
+    smaller = channels.remove(model, example, {"first": [1, 2]})
+    assert smaller.second.weight.shape == (3, 30) and smaller.second.weight.dtype == dtype
+    model.between = lambda x: x.to(dtype).flip(-1)
+    with pytest.raises(ValueError, match="these channels cannot be removed"):
+        channels.remove(model, example, {"first": [1, 2]})
+
+
+def test_one_prelu_slope_serves_however_many_channels_are_left():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.PReLU(), nn.Conv2d(8, 4, 1))
+    smaller = channels.remove(model, IMAGES, {"0": [1, 6]})
+    silenced = deepcopy(model)
+    silence(silenced, ["0"], [1, 6])
+    assert_same_output(smaller, silenced)
+    assert smaller[1].weight.shape == (1,)
+
+
+def test_a_layer_that_is_called_twice_shrinks_once():
+    class Twice(Forward):
+        def forward(self, x):
+            return self.second(self.first(x).relu() + self.first(-x).relu())
+
+    model = Twice(None)
+    smaller = channels.remove(model, torch.zeros(1, 4), {"first": [1, 2]})
+    silenced = deepcopy(model)
+    silence(silenced, ["first"], [1, 2])
+    assert_same_output(smaller, silenced, torch.randn(3, 4))
+
+
+class Concatenated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 5, 3)
+        self.head = nn.Linear(9 * 14 * 14, 3)
+
+    def forward(self, x):
+        x = x[..., ::2, ::2]
+        return self.head(torch.cat([self.left(x).flatten(1), self.right(x).flatten(1)], 1))
+
+
+def recurrent(kind: type) -> nn.Module:
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.cells = nn.Linear(32, 8), kind(8, 5, batch_first=True)
+            self.head = nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.head(self.cells(self.first(x[:, 0]))[0])
+
+    return Recurrent()
+
+
+@pytest.mark.parametrize(
+    "make, layer, sentence",
+    [
+        (lambda: recurrent(nn.LSTM), "first", "cells shares them out among its heads or gates"),
+        (lambda: recurrent(nn.GRU), "first", "cannot be followed through the model"),
+        (Concatenated, "left", "cannot be followed through the model"),
+    ],
+    ids=["lstm", "gru", "flattened, then concatenated"],
+)
+def test_what_torch_pruning_trips_over_is_a_reason_to_stay(make, layer, sentence):
+    model = make()
+    with pytest.raises(ValueError, match=f"the channels of {layer} must stay: .*{sentence}"):
+        channels.remove(model, IMAGES, {layer: [1]})
+    scores = {f"{layer}.weight": model.get_submodule(layer).weight.detach().abs()}
+    assert channels.weakest(model, IMAGES, scores, 0.5) == {}
+
+
+@pytest.mark.parametrize("drop", [{"0": [0, 2, 4, 6]}, {"1": [0, 3, 6, 9]}])
+def test_a_transposed_convolution_of_groups_is_not_cut_wrongly(drop):
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 12, 3, groups=4), nn.Conv2d(12, 2, 1)
+    )
+    with pytest.raises(ValueError, match="these channels cannot be removed"):
+        channels.remove(model, IMAGES, drop)
+
+
 def test_attention_that_is_written_out_is_not_cut_wrongly():
     model = models.tiny_transformer(width=16, heads=2, layers=1)
     tokens = torch.arange(8)[None]
@@ -554,11 +669,18 @@ def under_prune() -> nn.Module:
     return model
 
 
+def under_spectral_norm() -> nn.Module:
+    model = small()
+    nn.utils.spectral_norm(model[3])
+    return model
+
+
 @pytest.mark.parametrize(
     "make, example, sentence",
     [
         (with_nan, IMAGES, "1.running_var contains NaN"),
         (under_prune, IMAGES, "parameters of 0 are computed from others"),
+        (under_spectral_norm, IMAGES, "parameters of 3 are computed from others"),
         (small, torch.zeros(1, 3, 31, 31), "the example does not fit the model"),
         (small, torch.zeros(0, 3, 32, 32), "must be a batch"),
         (small, [1, 2], "must be a batch"),
@@ -585,6 +707,7 @@ def test_a_model_or_example_that_does_not_fit_is_refused(make, example, sentence
         ({"0.weight": torch.ones(16)}, 1.0, "leaves nothing of 0"),
         ({"0.weight": torch.ones(16)}, {"7": 0.5}, "no layer '7'"),
         ({"0.weight": torch.ones(15)}, 0.5, "must have its shape"),
+        ({"0.weight": np.ones(16)}, 0.5, "must have its shape"),
         ({"0.weight": torch.full((16,), math.nan)}, 0.5, "finite and not negative"),
         ({"0.weight": -torch.ones(16)}, 0.5, "finite and not negative"),
         ({"0.bias": torch.ones(16)}, 0.5, "is not the weight of a layer"),
