@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from course_utils.measure import require_count
+from course_utils.measure import require_count, require_share
 from course_utils.pruning._coupling import (
     LAYERS,
     Coupling,
@@ -244,24 +244,19 @@ def _filter_scores(model: nn.Module, scores: Mapping[str, Tensor]) -> dict[str, 
 
 def _shares(found: list[Group], sparsity: object) -> list[tuple[Group, float]]:
     """The groups to be pruned, each with its share."""
+    for share in sparsity.values() if isinstance(sparsity, Mapping) else [sparsity]:
+        require_share("the sparsity", share)
     if not isinstance(sparsity, Mapping):
-        return [(group, _require_share(sparsity)) for group in found]
+        return [(group, sparsity) for group in found]
     of = {name: group for group in found for name in group.members}
     shares: dict[str, tuple[Group, float]] = {}
     for layer, share in sparsity.items():
         if layer not in of:
             raise ValueError(f"there is no layer {layer!r} with channels of its own.")
         group = of[layer]
-        if shares.setdefault(group.layer, (group, _require_share(share)))[1] != share:
+        if shares.setdefault(group.layer, (group, share))[1] != share:
             raise ValueError(f"{layer} is coupled with a layer that has another share.")
     return list(shares.values())
-
-
-def _require_share(value: object) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1:
-        raise ValueError(f"the share to remove must be a number from 0 to 1, not {value!r}.")
-    return float(value)
 
 
 def _together(judges: list[Tensor]) -> Tensor:

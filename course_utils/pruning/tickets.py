@@ -2,25 +2,25 @@
 
 Iterative magnitude pruning with rewinding (Frankle & Carbin 2018), beside its two controls: the
 same masks on new random weights, and shuffled masks on the same weights. One run proves nothing,
-so all seeds are trained at once: K networks are one dictionary of tensors with a leading
-dimension of K. Data comes in as tensors; which data, and what the outcome means, is for others.
+so each network is trained under several seeds, all at once (`train_together`). Data comes in as
+tensors; which data, and what the outcome means, is for others.
 """
 
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
-from torch.nn.functional import cross_entropy
+from torch.func import stack_module_state
 
-from course_utils.measure import prunable_weights, require_count, threads
+from course_utils.measure import require_count, require_share
+from course_utils.pruning._together import Networks, train_together
+from course_utils.pruning.importance import plain_weights
+from course_utils.pruning.masks import Masks, keep_local
 
-Networks = dict[str, Tensor]  # K networks: parameters and buffers by name, stacked
 CONTROLS = ("reinit", "shuffled")
-_EXAMPLES_AT_ONCE = 100  # of each network: more would not stay in the cache
-_IN_PLACE = {nn.ReLU: torch.relu_, nn.Tanh: torch.tanh_}  # their gradients need only the outcome
 
 
 def experiment(
@@ -60,21 +60,28 @@ def experiment(
     """
     require_count("rounds", rounds, at_least=1)
     require_count("rewind_step", rewind_step, at_least=0)
-    seeds = _checked_seeds(seeds)
-    unknown = [control for control in controls if control not in CONTROLS]
-    if unknown:
-        raise ValueError(f"the controls are {' and '.join(CONTROLS)}; there is no {unknown[0]!r}.")
-    model, *draws = _draws(make, seeds, rounds + 1)
-    networks = draws[0]
-    masks = {
-        name: torch.ones_like(networks[name], dtype=torch.bool)
-        for name in _prunable(model, networks)
-    }
-    shares = _keep_shares(keep, masks)
-    data = (x_train, y_train, x_val, y_val)
-    settings = {"seeds": seeds, "epochs": epochs, "lr": lr, "batch_size": batch_size}
-    if rewind_step > 0 and rewind_step >= epochs * math.ceil(len(x_train) / batch_size):
-        raise ValueError(f"training ends before step {rewind_step}: there is nothing to rewind to.")
+    seeds = list(seeds)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be different whole numbers, one a network, not {seeds}.")
+    for control in controls:
+        if control not in CONTROLS:
+            raise ValueError(f"the controls are {' and '.join(CONTROLS)}; there is no {control!r}.")
+    model, networks, *others = _drawn(make, seeds, 1 + rounds)
+    masks = {name: torch.ones_like(networks[name]) for name in _prunable(model, networks)}
+    shares = _shares("the share to keep", keep, masks)
+    fractions = {name: 1 - share for name, share in shares.items()}
+    train = partial(
+        train_together,
+        model,
+        x_train=x_train,
+        y_train=y_train,
+        x_val=x_val,
+        y_val=y_val,
+        seeds=seeds,
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+    )
 
     early: Networks = {}
 
@@ -82,114 +89,26 @@ def experiment(
         if step == rewind_step:
             early.update(_copy(networks))
 
-    curves = train_together(model, networks, {}, *data, **settings, before_step=remember)
-    rows = _rows("dense", 0, seeds, masks, curves)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    for round_ in range(1, rounds + 1):
-        masks = {
-            name: _prune_further(networks[name], mask, 1 - shares[name], name)
-            for name, mask in masks.items()
-        }
-        shuffled = _shuffle_each(masks, generators)
-        for condition in ("ticket", *controls):
-            trained = _copy(draws[round_] if condition == "reinit" else early)
-            curves = train_together(
-                model,
-                trained,
-                shuffled if condition == "shuffled" else masks,
-                *data,
-                **settings,
-                start=0 if condition == "reinit" else rewind_step,
-            )
-            rows += _rows(condition, round_, seeds, masks, curves)
-            if condition == "ticket":
-                networks = trained
+    rows = _rows("dense", 0, seeds, masks, train(networks, {}, before_step=remember))
+    if not early:
+        raise ValueError(f"training ends before step {rewind_step}: there is nothing to rewind to.")
+    dice = [torch.Generator().manual_seed(seed) for seed in seeds]
+    for round_, fresh in enumerate(others, start=1):
+        pairs = zip(_each(networks), _each(masks), strict=True)
+        masks = _stack([_prune_further(weights, mask, fractions) for weights, mask in pairs])
+        networks = _copy(early)
+        curves = {"ticket": train(networks, masks, start=rewind_step)}
+        if "reinit" in controls:
+            curves["reinit"] = train(fresh, masks)
+        if "shuffled" in controls:
+            shuffled = _stack(list(map(shuffled_masks, _each(masks), dice)))
+            curves["shuffled"] = train(_copy(early), shuffled, start=rewind_step)
+        for condition, its in curves.items():
+            rows += _rows(condition, round_, seeds, masks, its)
     return rows
 
 
-def train_together(
-    model: nn.Module,
-    networks: Networks,
-    masks: dict[str, Tensor],
-    x_train: Tensor,
-    y_train: Tensor,
-    x_val: Tensor,
-    y_val: Tensor,
-    seeds: Sequence[int],
-    epochs: int = 8,
-    lr: float = 2e-3,
-    batch_size: int = 64,
-    start: int = 0,
-    before_step: Callable[[int], None] | None = None,
-) -> list[list[float]]:
-    """Train K networks of one kind side by side, in place, and return their K learning curves.
-
-    Small networks spend most of a training step on its ceremony, and K at once pay it once. The
-    outcome is what K separate runs would give: network k sees the examples in the order drawn by
-    `seeds[k]`. Multi-layer perceptrons are multiplied as batches of matrices, all others go through
-    `torch.func.vmap`. `model` only says how to compute; `networks` is stacked from models as
-    `torch.func.stack_module_state` does it. Adam at a constant rate; what `masks` (K masks for
-    each parameter, stacked) holds at zero stays zero. `start` skips the first steps, as though they
-    had been taken already; `before_step(step)` is called before each. One thread.
-
-    >>> x, y = torch.randn(100, 6), torch.arange(100) % 2
-    >>> models = [nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2)) for _ in range(3)]
-    >>> networks = stack_module_state(models)[0]
-    >>> curves = train_together(models[0], networks, {}, x, y, x, y, seeds=[0, 1, 2], epochs=4)
-    >>> len(curves), len(curves[0])
-    (3, 4)
-    """
-    seeds = _checked_seeds(seeds)
-    for name, value, least in (
-        ("epochs", epochs, 1),
-        ("batch_size", batch_size, 1),
-        ("start", start, 0),
-    ):
-        require_count(name, value, at_least=least)
-    if not 0 < lr < math.inf:
-        raise ValueError(f"a learning rate must be a number above 0, not {lr!r}.")
-    _check_networks(model, networks, masks, len(seeds))
-    forward, gradients = _ways(model, networks, x_train)
-    _check_data(model, forward, networks, x_train, y_train, x_val, y_val)
-
-    parameters = {name: networks[name] for name, _ in model.named_parameters()}
-    held = [(networks[name], mask.to(networks[name].dtype)) for name, mask in masks.items()]
-    orders = [torch.Generator().manual_seed(seed) for seed in seeds]
-    curves = []
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        with threads(1):
-            for tensor in networks.values():
-                tensor.requires_grad_(False)
-            _hold(held)
-            for parameter in parameters.values():
-                parameter.requires_grad_(True)
-            adam = torch.optim.Adam(parameters.values(), lr=lr, fused=True)
-            step = 0
-            for _ in range(epochs):
-                model.train()
-                epoch = torch.stack([torch.randperm(len(x_train), generator=g) for g in orders])
-                for some in epoch.to(x_train.device).split(batch_size, dim=1):
-                    if step >= start:
-                        if before_step is not None:
-                            before_step(step)
-                        gradients(networks, _take(x_train, some), _take(y_train, some))
-                        adam.step()
-                        _hold(held)
-                    step += 1
-                curves.append(_accuracies(model, forward, networks, x_val, y_val))
-    finally:
-        for tensor in networks.values():
-            tensor.requires_grad_(False)
-            tensor.grad = None
-        for module, training in modes:
-            module.training = training
-    return [list(curve) for curve in zip(*curves, strict=True)]
-
-
-def next_ticket(
-    model: nn.Module, masks: dict[str, Tensor], fraction: float | dict[str, float]
-) -> dict[str, Tensor]:
+def next_ticket(model: nn.Module, masks: Masks, fraction: float | dict[str, float]) -> Masks:
     """In each layer prune a further fraction of what the masks still keep, by magnitude.
 
     One round of iterative magnitude pruning (Han 2015). Nothing that is pruned comes back, however
@@ -201,25 +120,14 @@ def next_ticket(
     >>> int(masks["weight"].sum())
     10
     """
-    weights = prunable_weights(model)
-    fractions = fraction if isinstance(fraction, dict) else dict.fromkeys(masks, fraction)
-    for name, mask in masks.items():
-        _check_mask(name, mask, weights)
-        if name not in fractions:
-            raise ValueError(f"there is no fraction for {name}.")
-    for name, share in fractions.items():
-        _check_share(f"the fraction to prune of {name}", share)
-        if name not in masks:
-            raise ValueError(f"there is a fraction for {name}, but no mask.")
-    return {
-        name: _prune_further(weights[name].detach()[None], mask[None] != 0, fractions[name], name)[
-            0
-        ]
-        for name, mask in masks.items()
-    }
+    weights = plain_weights(model)
+    for name in masks:
+        if name not in weights:
+            raise ValueError(f"there is a mask for {name}, but no such weight.")
+    return _prune_further(weights, masks, _shares("the fraction to prune", fraction, masks))
 
 
-def shuffled_masks(masks: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+def shuffled_masks(masks: Masks, generator: torch.Generator) -> Masks:
     """The same number of weights kept in each layer, at random places: a ticket's hardest control.
 
     If it learns as well as the ticket, the ticket has told us how many weights a layer needs, and
@@ -271,160 +179,34 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, fl
     return statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(len(a))
 
 
-# --- one step, and the two ways to compute it
+# --- what is kept, and what is reported
 
 
-def _take(x: Tensor, places: Tensor) -> Tensor:
-    """`x[places]`, in half the time."""
-    return x.index_select(0, places.flatten()).view(*places.shape, *x.shape[1:])
+def _prune_further(weights: dict[str, Tensor], masks: Masks, fractions: dict[str, float]) -> Masks:
+    scores = {name: weights[name].detach().abs() for name in masks}
+    sparsity = {}
+    for name, mask in masks.items():
+        kept = int(torch.count_nonzero(mask))
+        sparsity[name] = 1 - (kept - round(fractions[name] * kept)) / mask.numel()
+    return keep_local(scores, sparsity, within=masks)
 
 
-@torch.no_grad()
-def _hold(held: list[tuple[Tensor, Tensor]]) -> None:
-    if held:
-        torch._foreach_mul_(*map(list, zip(*held, strict=True)))
-
-
-def _ways(
-    model: nn.Module, networks: Networks, x: Tensor
-) -> tuple[Callable[[Networks, Tensor], Tensor], Callable[[Networks, Tensor, Tensor], None]]:
-    """Two functions of K networks and K batches (K, B, ...): their outputs (K, B, classes), and
-    the one that leaves in `grad` the gradient of each network's own mean cross-entropy."""
-    layers = list(model.named_children())
-    flat = x.ndim == 2 or (layers and type(layers[0][1]) is nn.Flatten)
-    plain = type(model) is nn.Sequential and len(layers) == len(model)
-    starts = [layer for _, layer in layers if type(layer) is not nn.Flatten][:1]
-    plain = plain and [type(layer) for layer in starts] == [nn.Linear]
-    if plain and flat and all(_multiplies(name, layer, networks) for name, layer in layers):
-        return (
-            lambda networks, x: _activations(layers, networks, x)[-1].transpose(1, 2),
-            lambda networks, x, y: _backpropagate(layers, networks, x, y),
-        )
-    forward = vmap(lambda one, x: functional_call(model, one, (x,)), randomness="different")
-    return forward, lambda networks, x, y: _differentiate(forward, networks, x, y)
-
-
-def _differentiate(
-    forward: Callable[[Networks, Tensor], Tensor], networks: Networks, x: Tensor, y: Tensor
-) -> None:
-    """Any network: the losses are added up, and autograd keeps their gradients apart."""
-    for tensor in networks.values():
-        tensor.grad = None
-    losses = cross_entropy(forward(networks, x).transpose(1, 2), y, reduction="sum")
-    (losses / y.shape[1]).backward()
-
-
-def _multiplies(name: str, layer: nn.Module, networks: Networks) -> bool:
-    """Whether a perceptron may have this layer; a tied weight has only one of its names."""
-    if type(layer) is nn.Flatten:
-        return (layer.start_dim, layer.end_dim) == (1, -1)
-    if type(layer) is nn.Linear:
-        return f"{name}.weight" in networks and (layer.bias is None or f"{name}.bias" in networks)
-    return type(layer) in _IN_PLACE
-
-
-def _activations(
-    layers: list[tuple[str, nn.Module]], networks: Networks, x: Tensor
-) -> list[Tensor]:
-    """What goes into the first layer of a perceptron, and what comes out of each.
-
-    Examples are columns: so gradients come out in the weights' own layout, without a copy.
-    """
-    passed = [x.flatten(2).transpose(1, 2)]
-    for name, layer in layers:
-        columns = passed[-1]
-        if type(layer) is nn.Linear and layer.bias is not None:
-            bias = networks[f"{name}.bias"][..., None]
-            columns = torch.baddbmm(bias, networks[f"{name}.weight"], columns)
-        elif type(layer) is nn.Linear:
-            columns = torch.bmm(networks[f"{name}.weight"], columns)
-        elif type(layer) is not nn.Flatten:
-            columns = _IN_PLACE[type(layer)](columns)
-        passed.append(columns)
-    return passed
-
-
-@torch.no_grad()
-def _backpropagate(
-    layers: list[tuple[str, nn.Module]], networks: Networks, x: Tensor, y: Tensor
-) -> None:
-    """Back-propagation through perceptrons, written out: a fifth faster here than autograd."""
-    passed = _activations(layers, networks, x)
-    error = passed[-1].softmax(1)
-    error.scatter_add_(1, y[:, None], torch.full_like(error[:, :1], -1.0))
-    error /= y.shape[1]
-    first = next(name for name, layer in layers if type(layer) is nn.Linear)
-    for (name, layer), before, after in reversed(
-        list(zip(layers, passed[:-1], passed[1:], strict=True))
-    ):
-        if type(layer) is nn.ReLU:
-            error = torch.ops.aten.threshold_backward(error, after, 0)  # error * (after > 0)
-        elif type(layer) is nn.Tanh:
-            error *= 1 - after * after
-        elif type(layer) is nn.Linear:
-            weight = networks[f"{name}.weight"]
-            torch.bmm(error, before.transpose(1, 2), out=_gradient(weight))
-            if layer.bias is not None:
-                torch.sum(error, 2, out=_gradient(networks[f"{name}.bias"]))
-            if name == first:
-                break
-            error = torch.bmm(weight.transpose(1, 2), error)
-
-
-def _gradient(parameter: Tensor) -> Tensor:
-    """The place for its gradient: the same in every step."""
-    if parameter.grad is None:
-        parameter.grad = torch.empty_like(parameter)
-    return parameter.grad
-
-
-@torch.no_grad()
-def _accuracies(
-    model: nn.Module,
-    forward: Callable[[Networks, Tensor], Tensor],
-    networks: Networks,
-    x: Tensor,
-    y: Tensor,
-) -> list[float]:
-    model.eval()
-    count = len(next(iter(networks.values())))
-    right = 0
-    for some, labels in zip(x.split(_EXAMPLES_AT_ONCE), y.split(_EXAMPLES_AT_ONCE), strict=True):
-        outputs = forward(networks, some.expand(count, *some.shape))
-        right = right + (outputs.argmax(2) == labels).sum(1)
-    return (right.double() / len(x)).tolist()
-
-
-# --- masks of many networks
-
-
-def _prune_further(weight: Tensor, mask: Tensor, fraction: float, name: str) -> Tensor:
-    """`weight` and `mask` are stacked, and every network keeps equally many."""
-    if not torch.isfinite(weight).all():
-        raise ValueError(f"{name} is not finite everywhere: it cannot be ranked by magnitude.")
-    sizes = weight.abs().masked_fill(~mask, math.inf).flatten(1)
-    remaining = int(mask[0].sum())
-    smallest = sizes.argsort(dim=1, stable=True)[:, : round(fraction * remaining)]
-    return mask & torch.ones_like(sizes, dtype=torch.bool).scatter(1, smallest, False).view_as(mask)
-
-
-def _shuffle_each(masks: dict[str, Tensor], generators: list[torch.Generator]) -> dict[str, Tensor]:
-    each = [
-        shuffled_masks({name: mask[k] for name, mask in masks.items()}, generator)
-        for k, generator in enumerate(generators)
-    ]
-    return {name: torch.stack([one[name] for one in each]) for name in masks}
+def _shares(what: str, share: float | dict[str, float], masks: Masks) -> dict[str, float]:
+    """One for each mask, checked."""
+    shares = share if isinstance(share, dict) else dict.fromkeys(masks, share)
+    if shares.keys() != masks.keys():
+        wrong = sorted(shares.keys() ^ masks.keys())[0]
+        raise ValueError(f"{what} and the weights to prune do not both have {wrong}.")
+    for name, value in shares.items():
+        require_share(f"{what} of {name}", value)
+    return shares
 
 
 def _rows(
-    condition: str,
-    round_: int,
-    seeds: list[int],
-    masks: dict[str, Tensor],
-    curves: list[list[float]],
+    condition: str, round_: int, seeds: list[int], masks: Masks, curves: list[list[float]]
 ) -> list[dict]:
-    kept = sum(int(mask[0].sum()) for mask in masks.values())
-    remaining = kept / sum(mask[0].numel() for mask in masks.values())
+    kept = sum(int(torch.count_nonzero(mask)) for mask in masks.values())
+    remaining = kept / sum(mask.numel() for mask in masks.values())
     return [
         {
             "condition": condition,
@@ -438,123 +220,41 @@ def _rows(
     ]
 
 
-def _copy(networks: Networks) -> Networks:
-    return {name: tensor.detach().clone() for name, tensor in networks.items()}
+# --- K networks, or their masks, as one dictionary
 
 
-def _draws(make: Callable[[], nn.Module], seeds: list[int], count: int) -> list:
+def _drawn(make: Callable[[], nn.Module], seeds: list[int], count: int) -> list:
     """A model that says how to compute, then `count` times a network for every seed, stacked."""
     drawn = []
     for seed in seeds:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             drawn.append([make() for _ in range(count)])
-    models = [model for column in zip(*drawn, strict=True) for model in column]
-    if not all(isinstance(model, nn.Module) for model in models):
-        raise ValueError("make() must return a model (torch.nn.Module).")
-    if len({id(model) for model in models}) < len(models):
+    models = [model for its in drawn for model in its]
+    if len(set(map(id, models))) < len(models):
         raise ValueError("make() must build a new network at each call, not return the same again.")
-    stacked = []
-    for start in range(0, len(models), len(seeds)):
-        parameters, buffers = stack_module_state(models[start : start + len(seeds)])
-        stacked.append(_copy(parameters | buffers))
-    return [models[0], *stacked]
-
-
-# --- what is refused
+    states = [stack_module_state(list(column)) for column in zip(*drawn, strict=True)]
+    return [models[0], *(_copy(parameters | buffers) for parameters, buffers in states)]
 
 
 def _prunable(model: nn.Module, networks: Networks) -> list[str]:
-    names = list(prunable_weights(model))
+    names = list(plain_weights(model))
     if not names:
         raise ValueError("this network has no Linear or Conv2d layer to prune.")
-    torn = [name for name in names if name not in networks]
-    if torn:
-        raise ValueError(f"{torn[0]} is not a parameter of its own, so it cannot be pruned here.")
+    for name in names:
+        if name not in networks:
+            raise ValueError(f"{name} belongs to another layer as well: it cannot be pruned here.")
     return names
 
 
-def _check_networks(
-    model: nn.Module, networks: Networks, masks: dict[str, Tensor], count: int
-) -> None:
-    shapes = {
-        name: tensor.shape for name, tensor in [*model.named_parameters(), *model.named_buffers()]
-    }
-    if networks.keys() != shapes.keys():
-        wrong = sorted(networks.keys() ^ shapes.keys())[0]
-        raise ValueError(f"the networks and the model do not both have {wrong}.")
-    for name, tensor in networks.items():
-        if tensor.shape != (count, *shapes[name]):
-            raise ValueError(
-                f"{name} must be {count} tensors of {tuple(shapes[name])}, one for each seed, "
-                f"but its shape is {tuple(tensor.shape)}."
-            )
-    for name, mask in masks.items():
-        _check_mask(name, mask, networks)
+def _copy(networks: Networks) -> Networks:
+    return {name: tensor.detach().clone() for name, tensor in networks.items()}
 
 
-def _check_mask(name: str, mask: Tensor, weights: dict[str, Tensor]) -> None:
-    if name not in weights:
-        raise ValueError(f"there is a mask for {name}, but no such weight.")
-    if mask.shape != weights[name].shape:
-        raise ValueError(
-            f"the mask of {name} is {tuple(mask.shape)}, the weight {tuple(weights[name].shape)}."
-        )
-    if not ((mask == 0) | (mask == 1)).all():
-        raise ValueError(f"the mask of {name} must hold only zeros and ones.")
+def _each(stacked: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    count = len(next(iter(stacked.values())))
+    return [{name: tensor[k] for name, tensor in stacked.items()} for k in range(count)]
 
 
-def _check_data(
-    model: nn.Module,
-    forward: Callable[[Networks, Tensor], Tensor],
-    networks: Networks,
-    x_train: Tensor,
-    y_train: Tensor,
-    x_val: Tensor,
-    y_val: Tensor,
-) -> None:
-    for x, y, what in ((x_train, y_train, "training"), (x_val, y_val, "validation")):
-        if len(x) == 0 or len(x) != len(y):
-            raise ValueError(f"there are {len(x)} {what} examples and {len(y)} labels.")
-        if y.ndim != 1 or y.dtype != torch.int64:
-            raise ValueError(f"the {what} labels must be whole numbers (int64), one an example.")
-    count = len(next(iter(networks.values())))
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        for x, y, what in ((x_train, y_train, "training"), (x_val, y_val, "validation")):
-            with torch.no_grad():
-                outputs = forward(networks, x[:1].expand(count, 1, *x.shape[1:]))
-            if outputs.ndim != 3 or not 0 <= int(y.min()) <= int(y.max()) < outputs.shape[2]:
-                raise ValueError(
-                    f"the {what} labels do not fit outputs of shape {tuple(outputs.shape[1:])}."
-                )
-    except RuntimeError as error:
-        raise ValueError(f"an example does not fit the network: {error}") from error
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _checked_seeds(seeds: Sequence[int]) -> list[int]:
-    seeds = list(seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be different whole numbers, one a network, not {seeds}.")
-    for seed in seeds:
-        require_count("a seed", seed, at_least=0)
-    return seeds
-
-
-def _keep_shares(keep: float | dict[str, float], masks: dict[str, Tensor]) -> dict[str, float]:
-    shares = keep if isinstance(keep, dict) else dict.fromkeys(masks, keep)
-    if shares.keys() != masks.keys():
-        wrong = sorted(shares.keys() ^ masks.keys())[0]
-        raise ValueError(f"the shares to keep and the weights do not both have {wrong}.")
-    for name, share in shares.items():
-        _check_share(f"the share to keep of {name}", share)
-    return shares
-
-
-def _check_share(what: str, share: float) -> None:
-    if not 0 <= share <= 1:
-        raise ValueError(f"{what} must lie between 0 and 1, not at {share!r}.")
+def _stack(each: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([one[name] for one in each]) for name in each[0]}
