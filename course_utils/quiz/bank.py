@@ -8,6 +8,7 @@ reading is done here; `rules` finds what is wrong with a bank.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -76,13 +77,35 @@ def select(lesson: str, use: str, place: str = "", folder: Path | None = None) -
     ]
 
 
+def changed(folder: Path | None = None) -> dict[str, datetime]:
+    """When each item's content last changed. The register says it to the second, so that a second
+    edit on the same day is later than the first; a bank without one has only its files' times."""
+    folder = folder or BANK
+    register = folder / "register.yaml"
+    recorded = {}
+    if register.exists():
+        recorded = yaml.load(register.read_text(encoding="utf-8"), Loader=SAFE_LOADER) or {}
+    times = {}
+    for path in _files(folder):
+        saved = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        for item in read(path):
+            entry = recorded.get(item.id)
+            times[item.id] = _moment(entry["changed"]) if entry else saved
+    return times
+
+
+def _moment(written) -> datetime:
+    moment = datetime.fromisoformat(str(written))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 @cache
 def _load(folder: Path) -> dict[str, Item]:
-    items = {}
-    for path in sorted(folder.glob("[0-9][0-9]_*.yaml")):
-        for item in read(path):
-            items[item.id] = item
-    return items
+    return {item.id: item for path in _files(folder) for item in read(path)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9][0-9]_*.yaml"))
 
 
 def read(path: Path) -> list[Item]:

@@ -7,9 +7,11 @@ was typed; for an open question, how well one's own words matched ("had", "partl
 
 import math
 import re
+import unicodedata
 from typing import NamedTuple
 
 from course_utils.quiz.bank import Item
+from course_utils.quiz.translation import say
 
 OWN_JUDGEMENT = {"had": 1.0, "partly": 0.5, "missed": 0.0}
 
@@ -35,14 +37,15 @@ def key(item: Item) -> str:
     """The right answer in a sentence."""
     if item.type == "recall":
         return item.answer
-    if item.type == "cloze":
-        return "Right: " + ", ".join(words[0] for words in item.answer)
-    if item.type == "numeric":
-        return f"Right: {item.answer:g} {item.unit}".rstrip()
     if item.type == "predict":
-        return f"It prints\n```\n{item.answer}\n```"
-    right = item.answer if item.type == "multi" else [item.answer]
-    return "Right: " + " · ".join(right)
+        return say("It prints") + f"\n```\n{item.answer}\n```"
+    if item.type == "cloze":
+        right = ", ".join(words[0] for words in item.answer)
+    elif item.type == "numeric":
+        right = f"{item.answer:.15g} {item.unit}".rstrip()
+    else:
+        right = " · ".join(item.options[: len(item.options) - len(item.distractors)])
+    return say("Right: {answer}", answer=right)
 
 
 def _one(item: Item, answer) -> tuple[float, list[str]]:
@@ -51,10 +54,10 @@ def _one(item: Item, answer) -> tuple[float, list[str]]:
 
 
 def _several(item: Item, answer) -> tuple[float, list[str]]:
-    if not isinstance(answer, list | tuple | set):
-        raise BadAnswer("Choose one or more of the options.")
+    if not isinstance(answer, list | tuple | set) or not answer:
+        raise BadAnswer(say("Choose one or more of the options."))
+    _require_options(item, answer)
     chosen = set(answer)
-    _require_options(item, chosen)
     count = len(item.answer)
     wrong = sorted(index - count for index in chosen if index >= count)
     score = max(0, len(chosen) - 2 * len(wrong)) / count  # a wrong one costs what a right one earns
@@ -63,9 +66,9 @@ def _several(item: Item, answer) -> tuple[float, list[str]]:
 
 
 def _blanks(item: Item, answer) -> tuple[float, list[str]]:
-    if not isinstance(answer, list | tuple) or len(answer) != len(item.answer):
-        raise BadAnswer(f"Fill every blank: there are {len(item.answer)}.")
-    given = [_words(text) for text in answer]
+    given = [_words(text) for text in answer] if isinstance(answer, list | tuple) else []
+    if len(given) != len(item.answer) or not any(given):
+        raise BadAnswer(say("Fill every blank: there are {count}.", count=len(item.answer)))
     right = sum(
         words in map(_words, admitted) for words, admitted in zip(given, item.answer, strict=True)
     )
@@ -74,24 +77,28 @@ def _blanks(item: Item, answer) -> tuple[float, list[str]]:
 
 
 def _number(item: Item, answer) -> tuple[float, list[str]]:
-    value = number(answer)
-    if abs(value - item.answer) <= item.tolerance * (1 + 1e-9):
+    readings = _readings(answer, item.unit)
+
+    def near(value: float) -> bool:
+        slack = item.tolerance + 1e-14 * abs(value)  # no more than a float's last digits
+        return any(abs(reading - value) <= slack for reading in readings)
+
+    if near(item.answer):
         return 1.0, []
-    near = [d for d in item.distractors if abs(value - float(d.text)) <= item.tolerance]
-    return 0.0, [d.why for d in near[:1]]
+    return 0.0, [d.why for d in item.distractors if near(float(d.text))][:1]
 
 
 def _printed(item: Item, answer) -> tuple[float, list[str]]:
     if not isinstance(answer, str) or not answer.strip():
-        raise BadAnswer("Type what the code prints.")
+        raise BadAnswer(say("Type what the code prints."))
     if _output(answer) == _output(item.answer):
         return 1.0, []
     return 0.0, [d.why for d in item.distractors if _output(d.text) == _output(answer)]
 
 
 def _own(item: Item, answer) -> tuple[float, list[str]]:
-    if answer not in OWN_JUDGEMENT:
-        raise BadAnswer(f"Say how it went: {', '.join(OWN_JUDGEMENT)}.")
+    if not isinstance(answer, str) or answer not in OWN_JUDGEMENT:
+        raise BadAnswer(say("Say how it went: {ways}.", ways=", ".join(OWN_JUDGEMENT)))
     return OWN_JUDGEMENT[answer], []
 
 
@@ -107,30 +114,49 @@ _JUDGES = {
 
 
 def number(answer) -> float:
-    """1,5 is 1.5, a percent sign or a space changes nothing, and 1/4 is 0.25."""
-    text = re.sub(r"[\s%_]", "", str(answer)).replace("\N{MINUS SIGN}", "-")
-    if text.count(",") == 1 and "." not in text:
-        text = text.replace(",", ".")
-    above, _, below = text.partition("/")
+    """1,5 is 1.5, a percent sign or a mark between thousands changes nothing, and 1/4 is 0.25."""
+    text = re.sub(r"(?<=\d)[\s_'](?=\d{3}(?!\d))", "", str(answer).translate(_MINUS))
+    text = re.sub(r"\s*([-/])\s*", r"\1", text.replace("%", "")).strip()
+    for mark, point in (",.", ".,"):
+        if re.fullmatch(rf"-?\d{{1,3}}([{mark}]\d{{3}})+([{mark}]\d{{3}}|[{point}]\d+)", text):
+            text = text.replace(mark, "")  # 1,234,567 or 1,234.5
+    above, slash, below = text.replace(",", ".").partition("/")
     try:
-        value = float(above) / float(below or 1)
+        value = float(above) / (float(below) if slash else 1)
     except (ValueError, ZeroDivisionError):
         value = math.nan
     if isinstance(answer, bool) or not math.isfinite(value):
-        raise BadAnswer("Type a number, such as 12.5.")
+        raise BadAnswer(say("Type a number, such as 12.5."))
     return value
 
 
+_MINUS = dict.fromkeys(map(ord, "\N{MINUS SIGN}\N{EN DASH}\N{HYPHEN}\N{NON-BREAKING HYPHEN}"), "-")
+
+
+def _readings(answer, unit: str) -> list[float]:
+    """What a typed number can mean: 28,800 is 28800 to some and 28.8 to others, and 5 % of a
+    quantity without a unit is 0.05."""
+    text = str(answer).strip()
+    if unit and text.casefold().endswith(unit.casefold()):
+        text = text[: -len(unit)]
+    values = [number(text if isinstance(answer, str) else answer)]
+    if re.fullmatch(r"[^\d,.]*[1-9]\d{0,2},\d{3}", text.strip(" %")):
+        values.append(number(text.replace(",", "")))
+    return [value / 100 for value in values] if "%" in text and not unit else values
+
+
 def _words(text) -> str:
-    return " ".join(str(text).casefold().split()).strip(" .")
+    if not isinstance(text, str | int | float):
+        return ""
+    return " ".join(unicodedata.normalize("NFKC", str(text)).casefold().split()).strip(" .")
 
 
 def _output(text: str) -> list[str]:
-    """Spaces at the ends and between words are not what a prediction is about."""
-    return [" ".join(line.split()) for line in text.strip().splitlines()]
+    """Empty lines and how many spaces there are is not what a prediction is about."""
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
 def _require_options(item: Item, chosen) -> None:
     known = range(len(item.options))
-    if not chosen or any(type(index) is not int or index not in known for index in chosen):
-        raise BadAnswer("Choose one of the options.")
+    if any(type(index) is not int or index not in known for index in chosen):
+        raise BadAnswer(say("Choose one of the options."))

@@ -8,8 +8,19 @@ import re
 from html import escape
 from typing import NamedTuple
 
-_BLOCK = re.compile(r"^```\w*\n(.*?)^```[ ]*$", re.DOTALL | re.MULTILINE)
-_INLINE = re.compile(r"`([^`\n]+)`|\$([^$\n]+)\$|\*\*([^*\n]+)\*\*")
+_BLOCK = re.compile(r"^```[^`\n]*\n(.*?)(?:^```[ ]*$|\Z)", re.DOTALL | re.MULTILINE)
+# Prices ($5 and $6) and powers (2**3) are none: a mark opens before a character, and closes after
+# one; a dollar before a digit closes nothing, and two stars after a letter or digit open nothing.
+_INLINE = re.compile(
+    r"`([^`\n]+)`|\$(?!\s)([^$`\n]+)(?<!\s)\$(?!\d)|(?<!\w)\*\*(?!\s)([^*\n]+)(?<!\s)\*\*"
+)
+_SIGNS = {
+    **{"cdot": "·", "times": "\N{MULTIPLICATION SIGN}", "pm": "±", "odot": "⊙", "to": "→"},
+    **{"le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "approx": "≈"},
+    **{"sum": "∑", "partial": "∂", "nabla": "∇", "infty": "∞", "in": "∈", "ldots": "…", "|": "‖"},
+    **{"lambda": "λ", "mu": "μ", "theta": "θ", "Delta": "Δ", "log": "log", "ln": "ln"},
+    **{",": " ", ";": " ", "left": "", "right": "", "%": "%", "#": "#", "_": "_"},
+}
 _KINDS = ("code", "formula", "strong")
 
 
@@ -47,8 +58,9 @@ def html(text: str, formula=lambda tex: f"${escape(tex)}$") -> str:
 
 
 def plain(text: str) -> str:
-    """For a terminal: code in backquotes, blocks indented, formulas as they are written."""
+    """For a terminal: code in backquotes, blocks indented, formulas in plain letters."""
     write = {
+        "formula": _spelled,
         "code": lambda text: f"`{text}`",
         "block": lambda text: "\n".join(f"    {line}".rstrip() for line in text.split("\n")),
     }
@@ -56,6 +68,19 @@ def plain(text: str) -> str:
         "".join(write.get(kind, str)(text) for kind, text in paragraph)
         for paragraph in paragraphs_of(text)
     )
+
+
+def _spelled(tex: str) -> str:
+    """A formula as one would type it. A command that is not known stays as it is written."""
+    tex = re.sub(r"\\(?:text|mathrm)\{([^{}]*)\}", r"\1", tex)
+    tex = re.sub(r"\\sqrt\{([^{}]*)\}", r"√(\1)", tex)
+    tex = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", _over, tex)
+    tex = re.sub(r"\\([A-Za-z]+|\S)", lambda command: _SIGNS.get(command[1], command[0]), tex)
+    return " ".join(tex.split())
+
+
+def _over(fraction: re.Match) -> str:
+    return "/".join(part if part.isalnum() else f"({part})" for part in fraction.groups())
 
 
 def paragraphs_of(text: str) -> list[list[Segment]]:

@@ -20,6 +20,7 @@ LADDER = (1, 3, 7, 30)
 PROMPTS, SECONDS = 20, 600  # the most a day asks for
 LONGEST = 120  # seconds that count for one prompt: after that one has gone for coffee
 NIGHT = timedelta(hours=4)  # a day ends when people sleep
+DAY = timedelta(1)
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,6 @@ def day_of(moment: datetime) -> date:
     return (moment.replace(tzinfo=None) - NIGHT).date()
 
 
-def due(enrolled: date, answers: Sequence[Answer]) -> date:
-    """The day on which a question comes back. `answers` are those to it, oldest first."""
-    if not answers:
-        return enrolled + timedelta(LADDER[0])
-    firsts = _first_of_each_day(answers)
-    last = firsts[-1]
-    rungs = [enrolled + timedelta(days) for days in LADDER]
-    ahead = [rung for rung in rungs if rung > last.day]
-    planned = ahead[0] if ahead else _after_the_ladder(firsts)
-    return planned if last.right else min(planned, last.day + timedelta(1))
-
-
 def queue(
     enrolled: dict[str, date], revs: dict[str, int], answers: Iterable[Answer], today: date
 ) -> list[str]:
@@ -62,30 +51,67 @@ def queue(
     comes first tomorrow.
 
     `enrolled` says since when each question is reviewed, `revs` which meaning of it is asked now:
-    answers to another one do not count. What a wrong clock dated ahead counts as of today.
+    answers to another one do not count.
     """
-    of: dict[str, list[Answer]] = {item: [] for item in enrolled}
-    prompts, seconds = 0, 0.0
-    for answer in answers:
-        answer = replace(answer, day=min(answer.day, today))
-        if answer.use == "review" and answer.day == today:
-            prompts, seconds = prompts + 1, seconds + min(answer.seconds, LONGEST)
-        if answer.item in of and answer.rev == revs[answer.item]:
-            of[answer.item].append(answer)
-    if seconds >= SECONDS:
+    answers = _believed(answers, today)
+    done = [answer for answer in answers if answer.day == today and answer.use == "review"]
+    left = PROMPTS - len(done)
+    if left <= 0 or sum(min(answer.seconds, LONGEST) for answer in done) >= SECONDS:
         return []
-    waiting, missed = [], []
-    for item, given in of.items():
-        now = [answer for answer in given if answer.day == today and answer.use == "review"]
-        if now and not any(answer.right for answer in now):
-            missed.append((len(now), item))
-        elif not now and (day := due(min(enrolled[item], today), given)) <= today:
-            waiting.append((day, item))
-    random.Random(str(today)).shuffle(waiting)  # lessons mixed, the same all day
-    fresh = [item for _, item in sorted(waiting, key=lambda entry: entry[0])]
-    again = [item for _, item in sorted(missed)]
-    left = max(0, PROMPTS - prompts)
+    days = coming(enrolled, revs, answers, today)
+    asked = {answer.item: place for place, answer in enumerate(done)}  # when last
+    waiting = [item for item, day in days.items() if day <= today]
+    fresh = [item for item in waiting if item not in asked]
+    fresh.sort(key=lambda item: (days[item], _lot(item, today)))  # lessons mixed, the same all day
+    again = sorted((item for item in waiting if item in asked), key=asked.get)
     return (fresh[: max(0, left - len(again))] + again)[:left]
+
+
+def coming(
+    enrolled: dict[str, date], revs: dict[str, int], answers: Iterable[Answer], today: date
+) -> dict[str, date]:
+    """The day on which each question comes next: until today if it is waiting."""
+    of: dict[str, list[Answer]] = {item: [] for item in enrolled}
+    for answer in _believed(answers, today):
+        if answer.item in of and answer.rev == revs[answer.item] and answer.use != "pretest":
+            of[answer.item].append(answer)
+    return {item: _next(enrolled[item], given, today) for item, given in of.items()}
+
+
+def due(enrolled: date, answers: Sequence[Answer]) -> date:
+    """The day after these answers to it, oldest first, on which a question comes back."""
+    if not answers:
+        return enrolled + timedelta(LADDER[0])
+    firsts = _first_of_each_day(answers)
+    last = firsts[-1]
+    rungs = [enrolled + timedelta(days) for days in LADDER]
+    ahead = [rung for rung in rungs if rung > last.day]
+    planned = ahead[0] if ahead else _after_the_ladder(firsts)
+    return planned if last.right else min(planned, last.day + DAY)
+
+
+def _next(enrolled: date, given: list[Answer], today: date) -> date:
+    if enrolled > today + DAY:  # the clock was wrong when the lesson was enrolled: begin now
+        enrolled = min([today, *(answer.day for answer in given)]) - DAY
+    given = [answer for answer in given if answer.day >= enrolled]
+    now = [answer for answer in given if answer.day == today and answer.use == "review"]
+    if now and not any(answer.right for answer in now):
+        return today
+    return due(enrolled, given)
+
+
+def _believed(answers: Iterable[Answer], today: date) -> list[Answer]:
+    """Without what a wrong clock dated ahead. One day ahead is no mistake: who flies over the date
+    line has yesterday again, and has done today's share."""
+    return [
+        answer if answer.day <= today else replace(answer, day=today)
+        for answer in answers
+        if answer.day <= today + DAY
+    ]
+
+
+def _lot(item: str, today: date) -> float:
+    return random.Random(f"{today} {item}").random()
 
 
 def _first_of_each_day(answers: Sequence[Answer]) -> list[Answer]:

@@ -8,11 +8,13 @@ same in all languages: one schedule serves them all.
 
 import re
 from dataclasses import replace
+from datetime import date
 from functools import cache
 from pathlib import Path
 
-from babel.messages.pofile import read_po
+from babel.dates import format_date
 
+from course_utils.quiz import markup
 from course_utils.quiz.bank import Item
 from course_utils.runtime import automated, state_dir
 
@@ -35,13 +37,23 @@ def choose(chosen: str) -> None:
     if chosen not in LANGUAGES:
         names = ", ".join(f"{code} ({name})" for code, name in LANGUAGES.items())
         raise ValueError(f"there is no language {chosen!r}; there are {names}.")
-    state_dir().mkdir(parents=True, exist_ok=True)
-    (state_dir() / "language").write_text(chosen + "\n", encoding="utf-8")
+    try:
+        state_dir().mkdir(parents=True, exist_ok=True)
+        (state_dir() / "language").write_text(chosen + "\n", encoding="utf-8")
+    except OSError as error:
+        why = f"{state_dir()} cannot be written to ({error.strerror})"
+        raise OSError(f"your choice cannot be remembered: {why}.") from error
 
 
 def say(english: str, **values) -> str:
     """A sentence of the interface in the learner's language, with `values` in its braces."""
     return _lookup(language(), INTERFACE, english).format(**values)
+
+
+def say_day(day: date) -> str:
+    """A date in words."""
+    spoken = language()
+    return format_date(day, "full", locale="en_GB" if spoken == "en" else spoken)
 
 
 def translated(item: Item, into: str | None = None) -> Item:
@@ -53,36 +65,32 @@ def translated(item: Item, into: str | None = None) -> Item:
 
 
 def with_texts(item: Item, change) -> Item:
-    """The item with change(field, text) for each of its texts; numbers are not among them."""
+    """The item with change(field, text) for each of its texts. Numbers, code and what code prints
+    are not among them: they are nobody's language."""
+
+    def said(field: str, text: str) -> str:
+        return change(field, text) if _has_words(text) else text
+
+    fields = ("prompt", "explanation", "alt", "unit")
+    texts = {field: said(field, getattr(item, field)) for field in fields}
     answer = item.answer
     if item.type == "cloze":  # both languages are right
         answer = tuple(
-            tuple(dict.fromkeys([change(f"answer.{n}", words[0]), *words]))
+            tuple(dict.fromkeys([said(f"answer.{n}", words[0]), *words]))
             for n, words in enumerate(answer)
         )
     elif item.type == "multi":
-        answer = tuple(change(f"answer.{n}", text) for n, text in enumerate(answer))
+        answer = tuple(said(f"answer.{n}", text) for n, text in enumerate(answer))
     elif item.type in ("mcq", "plot", "recall"):
-        answer = change("answer", answer)
-
-    def speaks(text: str) -> bool:  # what code prints is nobody's language
-        return item.type != "predict" and _has_words(text)
-
+        answer = said("answer", answer)
     distractors = tuple(
         replace(
             d,
-            text=change(f"distractor.{n}.text", d.text)
-            if speaks and _has_words(d.text)
-            else d.text,
-            why=change(f"distractor.{n}.why", d.why),
+            text=d.text if item.type == "predict" else said(f"distractor.{n}.text", d.text),
+            why=said(f"distractor.{n}.why", d.why),
         )
         for n, d in enumerate(item.distractors)
     )
-    texts = {
-        field: change(field, getattr(item, field))
-        for field in ("prompt", "explanation", "alt", "unit")
-        if _has_words(getattr(item, field))
-    }
     return replace(item, answer=answer, distractors=distractors, **texts)
 
 
@@ -94,17 +102,23 @@ def texts(item: Item) -> dict[str, str]:
 
 
 def _has_words(text: str) -> bool:
-    return re.search(r"[^\W\d_]", text) is not None
+    return any(
+        re.search(r"[^\W\d_]", part)
+        for kind, part in markup.segments(text)
+        if kind not in ("code", "formula", "block")
+    )
 
 
 @cache
 def catalogue(into: str) -> dict[tuple[str, str], str]:
     """(context, English) to translation; unfinished ones are left out."""
+    from babel.messages.pofile import read_po  # takes longer than reading; English needs neither
+
     path = TRANSLATIONS / f"{into}.po"
     if not path.exists():
         return {}
     with path.open("rb") as file:
-        messages = read_po(file, locale=into)
+        messages = read_po(file)
     return {(m.context, m.id): m.string for m in messages if m.id and m.string and not m.fuzzy}
 
 
