@@ -9,6 +9,7 @@ from importlib import import_module
 __all__ = [
     "check",
     "claim",
+    "enrol",
     "enter",
     "hand_in",
     "hint",
@@ -18,6 +19,8 @@ __all__ = [
     "predicted",
     "progress",
     "progress_text",
+    "quiz",
+    "review",
     "solution",
     "yours_or_ours",
 ]
@@ -26,6 +29,6 @@ __all__ = [
 def __getattr__(name: str):
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    lessons = import_module(f"{__name__}.lessons")
+    lessons = import_module("course_utils.study.lessons")
     globals().update({each: getattr(lessons, each) for each in __all__})
     return globals()[name]

@@ -37,11 +37,16 @@ def panel(title: str, lines: list[str] = (), mood: str = "neutral", code: str = 
     if code:
         style = "margin: 0.5em 0 0; overflow-x: auto; white-space: pre;"
         body += f'<pre style="{style}">{escape(code)}</pre>'
-    html = (
-        f'<div role="status" style="{_PANEL.format(colour=COLOURS[mood])}">'
-        f"<strong>{marked(title)}</strong>{body}</div>"
-    )
+    html = framed(marked(title), body, mood)
     return Panel(html, "\n".join([clean(title), *map(clean, lines), *([code] if code else [])]))
+
+
+def framed(title: str, body: str = "", mood: str = "neutral") -> str:
+    """The frame alone, around what is HTML already."""
+    return (
+        f'<div role="status" style="{_PANEL.format(colour=COLOURS[mood])}">'
+        f"<strong>{title}</strong>{body}</div>"
+    )
 
 
 def table(headings: list[str], rows: list[list[str]], caption: str) -> Panel:
