@@ -12,12 +12,16 @@
 # %% [markdown]
 # ## Before you start
 #
-# Nothing here is scored. Take a minute, and answer from what you know today.
-#
-# 1. What might "pruning" mean when the thing that is pruned is a neural network?
-# 2. How could taking parts away from something make it smaller, faster or even better?
-# 3. Where in software have you seen an optimisation that removes what nobody needs?
-#
+# Three questions about what you know or guess today. Nothing is scored: a question you have turned
+# over yourself opens the mind for its answer. Run the cell below (Shift+Enter), write what comes to
+# mind, and go on.
+
+# %%
+from course_utils.study import quiz
+
+quiz("00", "pretest")
+
+# %% [markdown]
 # You need Python, a little PyTorch (tensors, `nn.Module`, a training loop) and to have trained one
 # classifier before. You do not need a GPU or a network connection.
 
@@ -51,6 +55,7 @@ from course_utils.measure import bytes_on_disk, sparsity
 from course_utils.study import (
     check,
     claim,
+    enrol,
     enter,
     hint,
     outcome,
@@ -175,6 +180,12 @@ if predicted("right_after_smallest_fifth"):
 # %% [markdown]
 # Surprised? The histogram shows what is gone: the middle, where the weights were too small to
 # matter much. One limit holds for all layers, so each layer loses a different share.
+#
+# Now and then a lesson asks you something in between. Say how sure you are before you see the
+# answer: noticing where one was sure and wrong is worth more than a point.
+
+# %%
+quiz("00", "section", "Step 2")
 
 # %% [markdown]
 # ## Step 3: or can just any fifth go?
@@ -248,6 +259,9 @@ if predicted("right_after_smallest_fifth", "right_after_random_fifth"):
             ),
         )
     )
+
+# %%
+quiz("00", "section", "Step 3")
 
 # %% [markdown]
 # ## Step 4: your turn
@@ -356,6 +370,9 @@ if predicted("kilobytes_saved_by_zeros"):
 # pruned, and nothing got smaller or faster" is asked again and again wherever people prune; you now
 # know why. Making zeros pay is the subject of lessons 05 and 09.
 
+# %%
+quiz("00", "section", "Step 5")
+
 # %% [markdown]
 # ## Removing things elsewhere
 #
@@ -461,15 +478,17 @@ x_test, y_test = data.final_test()
 before, after = (100 * accuracy(model, x_test, y_test) for model in (network, pruned))
 print(f"test images: {before:.1f} % right before, {after:.1f} % after")
 
+# %%
+quiz("00", "section", "The last step")
+
 # %% [markdown]
 # ## Retrieval quiz
 #
-# Close your eyes on the text above, and answer aloud. Then look where it says.
-#
-# 1. What is the aim of pruning? (key concepts, step 1)
-# 2. What does *sparsity* mean, and what was it after step 2? (key concepts, step 2)
-# 3. What did removing weights at random show? (step 3)
-# 4. Why was the pruned network neither smaller nor faster? (step 5)
+# Answer from memory, without scrolling up: the effort of recalling is what makes things stay. You
+# can try again as often as you like, and your answers are kept on this computer alone.
+
+# %%
+quiz("00", "exit")
 
 # %% [markdown]
 # ## Recap
@@ -490,8 +509,12 @@ progress()
 # %% [markdown]
 # ## Spaced review
 #
-# What is recalled a few times, at growing distances, stays. Come back to the four questions of the
-# quiz tomorrow, in three days, in a week and in a month, and answer before you look.
+# What is recalled a few times, at growing distances, stays. So the questions of each lesson come
+# back tomorrow, in three days, in a week and in a month, a few minutes a day. Run the cell, and do
+# nothing else today.
+
+# %%
+enrol("00")
 
 # %% [markdown]
 # ## Further reading

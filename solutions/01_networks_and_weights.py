@@ -13,11 +13,12 @@
 # %% [markdown]
 # ## Before you start
 #
-# Nothing here is scored. Answer from what you know today.
-#
-# 1. What is a weight in a neural network, and what is a connection?
-# 2. Which has more weights: a small convolution or a large linear layer? Which makes more work?
-# 3. If one network has half as many parameters as another, is it twice as fast?
+# Nothing here is scored. Write what you think today.
+
+# %%
+from course_utils.study import quiz
+
+quiz("01", "pretest")
 
 # %% [markdown]
 # ## Overview
@@ -53,12 +54,14 @@ from course_utils import data, measure, models, plots
 from course_utils.study import (
     check,
     claim,
+    enrol,
     enter,
     hint,
     outcome,
     predict,
     predicted,
     progress,
+    review,
     solution,
     yours_or_ours,
 )
@@ -132,6 +135,9 @@ if predicted("largest_layer"):
 # %% [markdown]
 # Two layers hold most of it, and nearly everything is weights. That is one reason why pruning
 # leaves biases alone; we come back to it in step 5.
+
+# %%
+quiz("01", "section", "Step 1")
 
 # %% [markdown]
 # ## Step 2: what is computed
@@ -232,6 +238,9 @@ if predicted("work_in_fc1"):
 # %% demo
 print(f"layer by layer   : {sum(work.values()):,} MACs for one image")
 print(f"PyTorch's counter: {measure.macs(network, digits.x_val[:1]):,}")
+
+# %%
+quiz("01", "section", "Step 2")
 
 # %% [markdown]
 # ## Step 3: what one waits for
@@ -382,6 +391,9 @@ if predicted("faster_for_one_image"):
 # **Parameters are not MACs, and MACs are not milliseconds.** Which network is faster depends on how
 # it is used. Whoever claims that pruning made a network faster has to show the clock, and say what
 # was timed.
+
+# %%
+quiz("01", "section", "Step 3")
 
 # %% [markdown]
 # ## Step 4: how much of it is zero
@@ -544,6 +556,9 @@ if predicted("zeros_after_relu"):
 # that is why pruning goes for the weights. Some outputs, though, never fire at all. Lesson 02 looks
 # for those.
 
+# %%
+quiz("01", "section", "Step 4")
+
 # %% [markdown]
 # ## Step 5: why biases are spared
 #
@@ -636,6 +651,9 @@ print(f"median of many: {measure.latency(models.cnn(), image)[0]:.2f} ms")
 # To compare two networks let them take turns, as `measure.speedup` does, so that a busy moment of
 # your computer slows both.
 
+# %%
+quiz("01", "section", "Pitfalls")
+
 # %% [markdown]
 # ## In your own words
 
@@ -705,13 +723,10 @@ for name in ("lenet", "cnn", "resnet8"):
 # %% [markdown]
 # ## Retrieval quiz
 #
-# Answer aloud before you look where it says.
-#
-# 1. What is the difference between a parameter and a connection? (key concepts, step 2)
-# 2. How many MACs does a convolution do for one image? (step 2)
-# 3. Why the median, and why a warm-up? (step 3)
-# 4. What is the sparsity of a trained network, and of what flows out of its ReLUs? (step 4)
-# 5. Why are biases usually not pruned? (step 5)
+# From memory, without scrolling up.
+
+# %%
+quiz("01", "exit")
 
 # %% [markdown]
 # ## Recap
@@ -729,7 +744,14 @@ progress()
 # %% [markdown]
 # ## Spaced review
 #
-# Come back to the five questions of the quiz tomorrow, in three days, in a week and in a month.
+# The questions of this lesson begin to come back tomorrow. If you worked through lesson 00 on
+# another day, some of its questions may be due: `review()` brings them.
+
+# %%
+enrol("01")
+
+# %%
+review()
 
 # %% [markdown]
 # ## Further reading

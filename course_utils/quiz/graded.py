@@ -34,7 +34,8 @@ def readable(answer, form: str) -> str | float | list[str]:
     if answer is ... or answer is None:
         raise BadAnswer("there is no answer yet.")
     if form == "number":
-        return number(answer)
+        number(answer)
+        return answer if isinstance(answer, str) else float(answer)
     if " of " in form:
         how, _, admitted = form.partition(" of ")
         return _letters(answer, admitted, several=how == "some")

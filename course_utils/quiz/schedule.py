@@ -84,10 +84,11 @@ def due(enrolled: date, answers: Sequence[Answer]) -> date:
         return enrolled + timedelta(LADDER[0])
     firsts = _first_of_each_day(answers)
     last = firsts[-1]
+    if not last.right:
+        return last.day + DAY
     rungs = [enrolled + timedelta(days) for days in LADDER]
     ahead = [rung for rung in rungs if rung > last.day]
-    planned = ahead[0] if ahead else _after_the_ladder(firsts)
-    return planned if last.right else min(planned, last.day + DAY)
+    return ahead[0] if ahead else _after_the_ladder(firsts)
 
 
 def _next(enrolled: date, given: list[Answer], today: date) -> date:

@@ -114,7 +114,7 @@ def right_answers(items) -> dict:
     return {
         1: letters(items, "aaaaa1", "The share of zeros"),
         2: letters(items, "aaaaa2", "Linear weights", "Conv2d weights"),
-        3: 20,
+        3: "20 ",
         4: ["Mask", "finetuning"],
         5: "3",
     }
@@ -310,7 +310,8 @@ def test_what_cannot_be_read_is_said_in_a_sentence(given, form, sentence):
         ("B", "one of abc", "b"),
         ("c, a", "some of abc", "ac"),
         (["c", "a"], "some of abc", "ac"),
-        ("12,5 %", "number", 12.5),
+        ("12,5 %", "number", "12,5 %"),
+        (28800, "number", 28800.0),
         ("mask", "1 text", ["mask"]),
     ],
 )

@@ -1,5 +1,6 @@
 """Every lesson has the same parts in the same order, so that a learner always knows the way."""
 
+import ast
 import re
 
 import pytest
@@ -7,6 +8,7 @@ from lessons import SOURCES, STEMS
 
 from course_utils.authoring.source import read
 from course_utils.exercises import find
+from course_utils.quiz import bank
 
 PARTS = [
     "Before you start",
@@ -67,6 +69,42 @@ def test_its_pitfalls_happen_in_code(path):
         for name in ("Pitfalls", "Retrieval quiz")
     }
     assert any(c.is_code for c in cells[places["Pitfalls"] : places["Retrieval quiz"]])
+
+
+def calls(path, name: str) -> list[tuple[str, tuple]]:
+    """Each call of this function in a lesson: the heading above it, and its arguments."""
+    found, heading = [], ""
+    for cell in read(path).cells:
+        if cell.kind == "text":
+            headings = re.findall(r"^## +(.+)$", cell.source, flags=re.MULTILINE)
+            heading = headings[-1] if headings else heading
+        elif cell.is_code:
+            found += [
+                (heading, tuple(ast.literal_eval(argument) for argument in call.args))
+                for call in ast.walk(ast.parse(cell.source))
+                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == name
+            ]
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=STEMS)
+def test_it_asks_before_it_starts_and_at_the_end_and_enrols_its_questions(path):
+    number = path.stem[:2]
+    asked = calls(path, "quiz")
+    assert asked[0] == ("Before you start", (number, "pretest"))
+    assert asked[-1] == ("Retrieval quiz", (number, "exit"))
+    assert calls(path, "enrol") == [("Spaced review", (number,))]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=STEMS)
+def test_each_of_its_questions_is_asked_where_its_answer_stands(path):
+    """A question in between comes after the part that it is about, and none is left out."""
+    number = path.stem[:2]
+    sections = [(head, a) for head, a in calls(path, "quiz") if a[:2] == (number, "section")]
+    for heading, (*_, place) in sections:
+        assert heading.startswith(place)
+    asked = [item.id for _, arguments in sections for item in bank.select(*arguments)]
+    assert sorted(asked) == sorted(item.id for item in bank.select(number, "section"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=STEMS)

@@ -1,25 +1,34 @@
 """What a learner did is never lost: not to a second notebook, a kill, or a damaged file."""
 
 import os
+import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 from course_utils.study import log
 
 WRITER = """
 import sys
 from course_utils.study import log
-for number in range(int(sys.argv[2])):
-    log.append("test", sys.argv[1], number=number)
+name, count, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+for number in range(count):
+    log.append("test", name, number=number, filling="x" * size)
     print(number, flush=True)
 """
 
 
-def start_writer(name, count):
-    command = [sys.executable, "-c", WRITER, name, str(count)]
+def start_writer(name, count, size=0):
+    """Writes events and says of each, once it is written, that it is."""
+    command = [sys.executable, "-c", WRITER, name, str(count), str(size)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def numbers(name):
+    return [event.data["number"] for event in log.read("test", name)]
 
 
 def test_events_come_back_in_order_with_their_data():
@@ -33,25 +42,31 @@ def test_events_come_back_in_order_with_their_data():
     assert [e.name for e in log.read("check", "b")] == ["b"]
 
 
-def test_two_notebooks_at_once_lose_nothing():
-    writers = [start_writer(name, 60) for name in ("one", "two")]
+def test_three_notebooks_at_once_lose_nothing():
+    writers = [start_writer(name, 60) for name in ("one", "two", "three")]
     for writer in writers:
         writer.communicate()
-    for name in ("one", "two"):
-        assert [e.data["number"] for e in log.read("test", name)] == list(range(60))
+    for name in ("one", "two", "three"):
+        assert numbers(name) == list(range(60))
 
 
-def test_what_was_written_survives_a_kill():
-    writer = start_writer("killed", 100_000)
-    written = [int(writer.stdout.readline()) for _ in range(20)]
-    time.sleep(0.05)
-    os.kill(writer.pid, signal.SIGKILL)
-    writer.communicate()
-    kept = [e.data["number"] for e in log.read("test")]
-    assert kept[:20] == written
-    assert kept == list(range(len(kept)))
-    log.append("test", "killed", number=-1)
-    assert len(log.read("test")) == len(kept) + 1
+def test_whatever_was_said_to_be_written_survives_a_kill_in_the_middle_of_writing():
+    """Several kills, each at another moment, while another notebook goes on writing."""
+    chance = random.Random(4)
+    bystander = start_writer("bystander", 150)
+    for round_ in range(10):
+        writer = start_writer(f"killed {round_}", 100_000, size=200_000)
+        first = writer.stdout.readline()
+        time.sleep(0.05 * chance.random())
+        os.kill(writer.pid, signal.SIGKILL)
+        said = [int(line) for line in (first + writer.communicate()[0]).splitlines()]
+        kept = numbers(f"killed {round_}")
+        assert said == list(range(len(said)))
+        assert kept in (said, [*said, len(said)])  # the last may be written and not yet said
+    bystander.communicate()
+    assert numbers("bystander") == list(range(150))
+    with closing(sqlite3.connect(log.path())) as file:
+        assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_a_damaged_file_is_set_aside_and_a_new_one_begun(home, capsys):
