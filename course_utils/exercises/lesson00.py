@@ -52,6 +52,7 @@ class KeepLargest(Exercise):
                 (tied[torch.from_numpy(rng.permutation(6))], 3),
                 (torch.full((7,), -1.0), 3),
                 (torch.tensor([1.0, -1.0001, 0.9999, 1.0002]), 2),
+                (torch.tensor([0.0, 2.0, 0.0, -1.0]), 3),
             ],
             "none and all": [(normal(5), 0), (normal(6), 6), (torch.zeros(0), 0)],
             "impossible k": [(normal(4), -1), (normal(4), 5)],

@@ -115,7 +115,7 @@ class LayerMacs(Exercise):
                 conv(1, height + 1, height),
                 conv(batch, height, width + 9),
             ],
-            "kernels of any shape": [conv(4, 7, height, kernel_size=[1, 5]), conv(3, 5, width)],
+            "kernels of any shape": [conv(4, 7, height, kernel_size=[2, 5]), conv(3, 5, width)],
             "groups": [
                 conv(5, height, 5, out_channels=8, groups=4),
                 conv(4, 6, width, in_channels=6, groups=3),
@@ -197,7 +197,12 @@ class Sparsity(Exercise):
                 (torch.tensor([True, False, True]),),
                 (torch.tensor([-0.0, 1.0]),),
             ],
-            "all, none, nothing": [(torch.zeros(4),), (torch.ones(2, 3),), (torch.zeros(0),)],
+            "all, one, none, nothing": [
+                (torch.zeros(4),),
+                (torch.zeros(1),),
+                (torch.ones(2, 3),),
+                (torch.zeros(0),),
+            ],
         }
 
     def verify(self, case, data):
@@ -265,7 +270,8 @@ class ModelSparsity(Exercise):
                 (network("mlp", _seed(rng), sizes=sizes, zeros=0.4, scale=1e-12),)
             ],
             "a single layer": [
-                (network("linear", _seed(rng), inputs=9, outputs=sizes[1], zeros=0.5),)
+                (network("linear", _seed(rng), inputs=9, outputs=sizes[1], zeros=0.5),),
+                (network("linear", _seed(rng), inputs=1, outputs=1, zeros=1.0),),
             ],
             "a shared weight": [
                 (network("tied", _seed(rng), size=sizes[1], empty_rows=2),),
