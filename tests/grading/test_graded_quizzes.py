@@ -7,7 +7,6 @@ the keys or at the points; the tests look at what was left.
 import csv
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 import system_packages
+from nbgrader_process import nbgrader
 
 from course_utils.authoring.execute import kernel_environment
 from course_utils.grading import quizzes
@@ -198,20 +198,6 @@ def made(tmp_path_factory):
     return SimpleNamespace(
         root=root, released=released, said=said, items=items, valid=valid, invalid=invalid
     )
-
-
-def nbgrader(environment: dict, place: Path, command: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "nbgrader", command, *arguments],
-        cwd=place,
-        env=environment,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, f"nbgrader {command}: {said}"
-    return said
 
 
 def scores(made) -> dict[str, float]:

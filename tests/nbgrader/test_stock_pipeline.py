@@ -8,13 +8,13 @@ Full hands in the solution.
 import csv
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import pytest
+from nbgrader_process import nbgrader
 
 from course_utils.authoring.build import ROOT
 from course_utils.authoring.execute import kernel_environment
@@ -68,37 +68,23 @@ def pipeline(lesson, tmp_path_factory):
     path = os.pathsep.join([programs, os.environ["PATH"]])
     with kernel_environment(PATH=path) as environment:
 
-        def nbgrader(place: Path, command: str, *arguments: str) -> None:
-            said[command, *arguments] = _nbgrader(environment, place, command, *arguments)
+        def run(place: Path, command: str, *arguments: str) -> None:
+            said[command, *arguments] = nbgrader(environment, place, command, *arguments)
 
-        nbgrader(root, "generate_assignment", ASSIGNMENT)
-        nbgrader(root, "release_assignment", ASSIGNMENT)
-        nbgrader(home, "fetch_assignment", ASSIGNMENT)
+        run(root, "generate_assignment", ASSIGNMENT)
+        run(root, "release_assignment", ASSIGNMENT)
+        run(home, "fetch_assignment", ASSIGNMENT)
         for student in STUDENTS:
             work = folder / student
             shutil.copytree(home, work)
             answer(work / ASSIGNMENT / f"{LESSON}.ipynb", student, lesson)
-            nbgrader(work, "submit", ASSIGNMENT, f"--student={student}")
-        nbgrader(root, "collect", ASSIGNMENT)
-        nbgrader(root, "autograde", ASSIGNMENT)
-        nbgrader(root, "generate_feedback", ASSIGNMENT)
-        nbgrader(root, "release_feedback", ASSIGNMENT)
-        nbgrader(root, "export", "--to=grades.csv")
+            run(work, "submit", ASSIGNMENT, f"--student={student}")
+        run(root, "collect", ASSIGNMENT)
+        run(root, "autograde", ASSIGNMENT)
+        run(root, "generate_feedback", ASSIGNMENT)
+        run(root, "release_feedback", ASSIGNMENT)
+        run(root, "export", "--to=grades.csv")
     return SimpleNamespace(root=root, exchange=exchange, fetched=home, said=said)
-
-
-def _nbgrader(environment: dict, place: Path, command: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "nbgrader", command, *arguments],
-        cwd=place,
-        env=environment,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, f"nbgrader {command}: {said}"
-    return said
 
 
 def answer(path: Path, student: str, lesson) -> None:
