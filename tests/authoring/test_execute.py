@@ -1,8 +1,12 @@
+import base64
+import io
 import os
 import re
 from pathlib import Path
 
+import numpy
 import pytest
+from PIL import Image
 
 from course_utils.authoring.execute import ClaimFailed, execute, kernel_environment, run_claims
 from course_utils.authoring.notebooks import instructor, notebook_metadata
@@ -31,6 +35,30 @@ def test_cells_run_beside_the_source_with_nobodys_settings(course):
     notebook = run(path)
     assert notebook.cells[0].outputs[0].text == "solutions\n1 1\n['ipython']\n"
     assert notebook.metadata == notebook_metadata()
+
+
+def test_figures_are_kept_in_few_bytes_and_look_the_same(course):
+    path = course(
+        """\
+        # %%
+        import matplotlib.pyplot as plt
+        from IPython.display import Image, display
+
+        figure, axes = plt.subplots(dpi=100)
+        axes.bar(range(9), range(9), color=["tab:blue", "tab:orange", "tab:green"])
+        figure.savefig("as_it_was.png", bbox_inches="tight")
+        plt.close()
+        display(Image("as_it_was.png"))
+        """
+    )
+    notebook = run(path)
+    before = path.with_name("as_it_was.png").read_bytes()
+    after = base64.b64decode(notebook.cells[0].outputs[0].data["image/png"])
+    assert len(after) < len(before) / 2
+    pictures = (Image.open(io.BytesIO(data)).convert("RGB") for data in (before, after))
+    one, other = (numpy.asarray(picture, dtype=int) for picture in pictures)
+    assert one.shape == other.shape
+    assert abs(one - other).mean() < 2  # of 255
 
 
 def test_the_seeds_of_claims_are_not_inherited(monkeypatch):
