@@ -219,16 +219,21 @@ def curve(
 
 
 def weights_as_picture(
-    before: Tensor, after: Tensor | None = None, title: str | None = None
+    before: Tensor,
+    after: Tensor | None = None,
+    title: str | None = None,
+    names: tuple[str, str] = ("before", "after"),
+    group: int | None = None,
 ) -> Figure:
     """A weight matrix as a picture, before and after pruning: a row for each output.
 
     The paler, the smaller; what is exactly zero is black, a hole. Filters of a convolution are
-    laid out flat, one in a row.
+    laid out flat, one in a row. `names` says what the two pictures are if not before and after;
+    with `group` a line sets every so many weights of a row apart.
     """
     if after is not None and before.shape != after.shape:
         raise ValueError(f"{tuple(before.shape)} and {tuple(after.shape)} are different shapes.")
-    pictures = {"before": before} if after is None else {"before": before, "after": after}
+    pictures = {names[0]: before} if after is None else {names[0]: before, names[1]: after}
     rows, columns = _flat(before).shape
     finite = [values[np.isfinite(values)] for values in map(_flat, pictures.values())]
     reach = max(np.abs(values).max(initial=0) for values in finite) or 1.0
@@ -251,6 +256,8 @@ def weights_as_picture(
             axes.set_ylabel("output")
             axes.set_xlabel("weights of that output")
             axes.grid(False)
+            for place in range(group, columns, group) if group else ():
+                axes.axvline(place - 0.5, color="white", linewidth=2)
         fig.colorbar(shown, ax=grid, label="value of the weight", aspect=30)
         return _finished(fig, title)
 

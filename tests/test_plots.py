@@ -251,6 +251,17 @@ def test_filters_are_laid_out_flat_and_a_matrix_of_zeros_is_all_holes():
     assert axes.get_title(loc="left") == "100 % are zero (black)"
 
 
+def test_two_pictures_can_be_called_otherwise_and_groups_of_weights_set_apart():
+    fig = plots.weights_as_picture(
+        torch.eye(2, 12), torch.ones(2, 12), names=("free", "2:4"), group=4
+    )
+    first, second, _ = fig.axes
+    assert first.get_title(loc="left").startswith("free: ")
+    assert second.get_title(loc="left").startswith("2:4: ")
+    assert [line.get_xdata()[0] for line in second.lines] == [3.5, 7.5]
+    assert not plots.weights_as_picture(torch.eye(2, 12)).axes[0].lines
+
+
 def test_a_weight_that_is_no_number_does_not_spoil_the_scale():
     image = plots.weights_as_picture(torch.tensor([[float("nan"), 2.0, float("inf")]])).axes[0]
     assert image.images[0].get_clim() == (-2, 2)

@@ -31,7 +31,7 @@ BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"  # nbgrader looks for these words 
 STUB = "raise NotImplementedError()"  # what nbgrader leaves in a region's place
 
 _MARKER = re.compile(r"# %%(?: (.*))?$")
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,50}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,50}")
 _WORDS = ("demo", "final", "varies")
 _FINAL = ("final_test", "decisions_are_made")  # they open the test images
 _NAMED = ("exercise", "check", "claim", "written")
@@ -190,7 +190,7 @@ def _cell(lesson: Lesson, line: int, marker: str, cell) -> Cell:
     name = values.get(kind)
     if name is not None and not _NAME.fullmatch(name):
         raise lesson.error(
-            line, f"{kind}={name!r}: a name is small letters, digits and _, a letter first."
+            line, f"{kind}={name!r}: a name is letters, digits and _, a letter first."
         )
     return Cell(kind, cell.source, line, name, _points(lesson, line, kind, values), varies)
 

@@ -56,7 +56,7 @@ def identical(before, after) -> bool:
             and len(before) == len(after)
             and all(map(identical, before, after))
         )
-    return before == after
+    return before == after or (before != before and after != after)  # NaN is NaN
 
 
 def differing_keys(got: dict, want: dict[str, float]) -> list[str]:

@@ -268,20 +268,23 @@ def is_untouched(answer) -> bool:
     return bool(codes) and all(_does_nothing(code) for code in codes)
 
 
-def _codes(answer) -> list:
-    """The code objects of a function, of the methods of a class, or of a tuple of either."""
+def _codes(answer) -> list[CodeType]:
+    return [function.__code__ for function in _functions(answer)]
+
+
+def _functions(answer) -> list:
+    """What an answer consists of: a function, the methods of a class, or a tuple of either."""
     if isinstance(answer, tuple):
-        return [code for part in answer for code in _codes(part)]
+        return [function for part in answer for function in _functions(part)]
     if isinstance(answer, type):
         methods = [part for part in vars(answer).values() if isinstance(part, FunctionType)]
-        return [code for method in methods for code in _codes(method)]
+        return [function for method in methods for function in _functions(method)]
     if isinstance(answer, functools.partial):
-        return _codes(answer.func)
+        return _functions(answer.func)
     function = inspect.unwrap(answer) if callable(answer) else answer
     if callable(function) and not hasattr(function, "__code__"):
         function = type(function).__call__
-    code = getattr(function, "__code__", None)
-    return [code] if isinstance(code, CodeType) else []
+    return [function] if isinstance(getattr(function, "__code__", None), CodeType) else []
 
 
 def _does_nothing(code) -> bool:
@@ -305,7 +308,7 @@ def _guarded(exercise: Exercise) -> list[Callable]:
     from course_utils.exercises import every
 
     named = [function_named(path) for path in exercise.forbids]
-    references = [other.reference for other in every().values()]
+    references = [part for other in every().values() for part in _functions(other.reference)]
     return [*public_functions(GUARDED), *named, *references]
 
 

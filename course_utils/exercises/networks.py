@@ -93,14 +93,14 @@ def _mlp(sizes):
     return nn.Sequential(*layers[:-1])
 
 
-def _convnet(channels, classes):
+def _convnet(channels, classes, dropout=0.5):
     """For 8x8 images, with what changes between train and eval mode: BatchNorm and dropout."""
     features = nn.Sequential(
         nn.Conv2d(1, channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),
         nn.ReLU(),
         nn.Conv2d(channels, 2 * channels, 3, padding=1, groups=channels),
-        nn.Dropout(0.5),
+        nn.Dropout(dropout),
         nn.ReLU(inplace=True),
     )
     head = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(8 * channels, classes))
@@ -174,5 +174,6 @@ _KINDS = {
     "other weights": lambda size: nn.Sequential(
         nn.Embedding(size, 4), nn.Linear(4, 6), nn.Conv1d(6, size, 3), nn.LayerNorm(4)
     ),
+    "recurrent": lambda size: nn.GRU(size, size),
     "nothing to prune": lambda size: nn.Sequential(nn.BatchNorm1d(size), nn.ReLU()),
 }

@@ -143,7 +143,7 @@ MISTAKES = {
         1,
         '`varies` must come first: JupyterLab writes `varies claim="a"`',
     ),
-    "a name that is none": ('# %% claim="My claim"\n1\n', 1, "a name is small letters"),
+    "a name that is none": ('# %% claim="My claim"\n1\n', 1, "a name is letters"),
     "a check whose output is ignored": (
         EXERCISE + CHECK.replace("check=", "varies check="),
         6,

@@ -115,6 +115,12 @@ def test_delegated_work_earns_nothing(delegate):
     assert "write it yourself" in result.messages[0]
 
 
+def test_a_class_that_inherits_the_courses_answer_earns_nothing():
+    result = grade("EveryNth", type("EveryNth", (find("EveryNth").reference,), {}))
+    assert (result.status, result.score) == ("incorrect", 0.0)
+    assert "write it yourself" in result.messages[0]
+
+
 def test_delegation_cannot_be_hidden_behind_an_except():
     def sly(tensor):
         try:
