@@ -85,7 +85,7 @@ def percent_right(model):
 #
 # The classic first demonstration prunes 30 % of the weights of a LeNet's first convolution, at
 # random. Here is such a LeNet-5: two convolutions, three linear layers, sized for our digits. (The
-# `lenet` of the other lessons is its older relative LeNet-300-100, without convolutions.)
+# `lenet` of the other lessons is its simpler relative LeNet-300-100, without convolutions.)
 
 
 # %%
@@ -314,8 +314,8 @@ if predicted("after_five_times_twenty", "after_five_with_remove"):
 # of any pruning. The zeros are weights like others, the smallest there are, and so the smallest
 # fifth is the one that is gone already: nothing happens.
 #
-# A schedule "20 %, then 40 %, then 60 %" written as three such calls ends at neither of the figures
-# it names. Lesson 06 computes the amounts that do.
+# A schedule "20 %, then 40 %, then 60 %" written as three such calls ends at none of the figures it
+# names. Lesson 06 computes the amounts that do.
 #
 # How does PyTorch know? The second call put both methods into one **container**, which sits in the
 # hook's place and hands each new method only what is still kept.
@@ -557,10 +557,12 @@ if predicted("times_as_long"):
     )
 
 # %% [markdown]
-# Three tensors for one: that is what the layers hold from now on, in training and in use. While it
-# works, `global_unstructured` needs several times more, because it copies all weights into one long
-# row, and its masks and places into others. Nobody notices in a small network. For large ones
-# `benchmarks/masks.py` measures time and peak memory.
+# Three tensors for one: that is what the layers hold from now on, in training and in use. Most of
+# the time went into `topk`, which puts all the weights that go in order, although only the limit
+# between those and the rest is needed. While it works, `global_unstructured` needs several times
+# more memory, because it copies all weights into one long row, and its masks and places into
+# others. Nobody notices in a small network. For large ones `benchmarks/masks.py` measures time and
+# peak memory.
 
 # %%
 quiz("04", "section", "Step 4")
@@ -784,14 +786,14 @@ if predicted("pruned_weights_that_move"):
     )
 
 # %% [markdown]
-# (What stays put with an optimizer that remembers has never had a gradient, as is the case around
-# outputs that no image wakes.)
+# (What stays put with an optimizer that remembers has never had a gradient: these are the weights
+# into and out of neurons that no image wakes.)
 #
 # So pruned weights *do* get updates: from weight decay, and from whatever an optimizer remembers of
 # the time before the pruning. The network never sees it, as the mask is multiplied on again before
-# each forward pass. This is the strength of PyTorch's way: no optimizer, however wild, can bring a
-# pruned weight back. (With masks of your own, and zeros in the weights themselves, you have to take
-# care of that: lesson 03.) But do not take `weight_orig` for a keepsake of the original weights.
+# each forward pass. This is the strength of PyTorch's way: no optimizer can bring a pruned weight
+# back. (With masks of your own, and zeros in the weights themselves, you have to take care of that:
+# lesson 03.) But do not take `weight_orig` for a keepsake of the original weights.
 #
 # That the old optimizer worked at all is no accident. It holds Parameter objects, and
 # `weight_orig` **is** the old one. You need no new optimizer after pruning. Whether you *want* one,
@@ -1078,8 +1080,8 @@ print("zeros after a forward pass:", int((layer.weight == 0).sum()), "of 8")
 
 # %% [markdown]
 # **Copying a pruned module.** `deepcopy` refuses tensors that were computed with gradients, and
-# `weight` is one. It works if the last forward pass ran under `no_grad`, as after a validation; the
-# same program can so work on one day and fail on another. Making it permanent always helps.
+# `weight` is one. It works if the last forward pass ran under `no_grad`, as after a validation; so
+# the same program can work one day and fail the next. Making it permanent always helps.
 
 # %%
 layer = nn.Linear(4, 2)

@@ -215,7 +215,10 @@ class GradientScores(_FromGradients):
         ):
             if _close(got, scores):
                 return problem
-        return "these are not the mean sizes of the gradients in eval mode."
+        return (
+            "these are not the mean sizes of the gradients in eval mode, every batch counting the "
+            "same."
+        )
 
 
 def taylor_scores(model: nn.Module, batches) -> dict[str, torch.Tensor]:
@@ -300,7 +303,10 @@ class TaylorScores(_FromGradients):
         ):
             if _close(got, scores):
                 return problem
-        return "these are not the mean squares of weight times gradient in eval mode."
+        return (
+            "these are not the mean squares of weight times gradient in eval mode, every batch "
+            "counting the same."
+        )
 
 
 def _names_and_shapes(got, want: dict, model: nn.Module) -> str | None:
@@ -557,9 +563,13 @@ class RemovalCurve(Exercise):
         convnet = network("convnet", _seed(rng), channels=3, classes=4)
         scores = case(mlp, [])[1]
         uneven = {name: s + 5 * (name == "0.weight") for name, s in scores.items()}
+        signed = {name: s - 0.6 for name, s in scores.items()}
+        second = {"2.weight": scores["2.weight"]}
         return {
             "a small network": [case(mlp, [0.2]), case(mlp, [0.3, 0.7])],
             "layers that differ in their scores": [case(mlp, [0.2, 0.5], scores=uneven)],
+            "scores of either sign": [case(mlp, [0.3], scores=signed)],
+            "scores for one layer only": [case(mlp, [0.4], scores=second)],
             "fractions in any order": [case(mlp, [0.8, 0.1, 0.4])],
             "none and all": [case(mlp, [0.0, 1.0]), case(mlp, [])],
             "convolutions and BatchNorm": [case(convnet, [0.6])],
@@ -570,11 +580,13 @@ class RemovalCurve(Exercise):
                 case(mlp, [0.5, 1.2]),
                 case(mlp, [0.5], scores={**scores, "9.weight": scores["0.weight"]}),
                 case(mlp, [0.5], scores={**scores, "0.weight": scores["0.weight"][:, :1]}),
+                case(mlp, [0.5], scores={**scores, "0.weight": scores["0.weight"].flatten()}),
             ],
         }
 
     def shown(self, case):
-        return f"removal_curve with {show(case[0])} and the fractions {show(case[2])}"
+        only = f", scores for {next(iter(case[1]))!r} only," if len(case[1]) == 1 else ""
+        return f"removal_curve with {show(case[0])}{only} and the fractions {show(case[2])}"
 
     def call(self, inputs, answer):
         model, scores, fractions, fails_at = inputs
@@ -626,11 +638,16 @@ class RemovalCurve(Exercise):
                     original[gone].abs().sort().values, original.abs().sort().values[:count]
                 ):
                     return "the smallest weights went. Go by the scores, whatever they are."
+                if torch.equal(row[gone].abs().sort().values, row.abs().sort().values[:count]):
+                    return "the scores nearest to zero went. Below zero is lower still: no `abs`."
             if torch.equal(gone, row <= lowest[-1:].sum()):
                 return f"{went} instead of {count}: all that tie for the last place went together."
             shares = {name: int((call["seen"][name] == 0).sum()) for name in scores}
             if shares == {name: round(fraction * s.numel()) for name, s in scores.items()}:
                 return f"{went}: every layer lost the same share. Rank all layers together."
+            every = sum(math.prod(shape) for shape in _shapes(model).values())
+            if int(gone.sum()) == min(round(fraction * every), len(row)) != count:
+                return f"{went} instead of {count}: take the share of those that have a score."
             if int(gone.sum()) == round(max(fractions[: place + 1]) * len(row)) != count:
                 return f"{went}, some of them from the fraction before. Start anew each time."
             if int(gone.sum()) == len(row) - count:
@@ -777,6 +794,7 @@ class QuietNeurons(Exercise):
                 (activations(rows, rows + 1), 1.0),
                 (torch.zeros(5, 4), 0.3),
                 (torch.ones(5, 4), 0.3),
+                (torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 1.0]]), 0.5),
             ],
             "other tensors": [(activations(9, rows).T.double(), 0.4)],
             "what makes no sense": [

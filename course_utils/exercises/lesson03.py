@@ -45,6 +45,8 @@ def _wrong_choice(kept: torch.Tensor, weights: torch.Tensor, share: float) -> st
     if count != many:
         said = f"you kept {count} of {len(weights)} weights instead of {many}"
         limit = sizes.sort().values[max(gone - 1, 0)]
+        if count == gone == len(weights):
+            return f"{said}: at 1 all go. Mind slices: `[-0:]` takes everything, not nothing."
         if count == gone:
             return f"{said}: the sparsity is the share that goes, not the one that stays."
         if count == len(weights) - int(share * len(weights)):
@@ -169,6 +171,7 @@ class GlobalMasks(Exercise):
             "conv.weight": _normal(rng, 4, 2, 3, 3),
             "fc1.weight": _normal(rng, 10, 9) / 20,
             "fc2.weight": _normal(rng, 9, 4).T,
+            "scale": _normal(rng, 7),
         }
         tied = {
             "a.weight": torch.full((3, 4), 1.0),
@@ -279,6 +282,7 @@ class ApplyMasks(Exercise):
         tied = network("tied", _seed(rng), size=sizes[1])
         linear = network("linear", _seed(rng), inputs=8, outputs=sizes[1])
         first = masks_for(mlp)["0.weight"]
+        norm = build(convnet).get_parameter("features.1.weight")
         return {
             "a small network": [(mlp, masks_for(mlp), {})],
             "layers inside modules": [(convnet, masks_for(convnet), {})],
@@ -290,6 +294,10 @@ class ApplyMasks(Exercise):
                 (mlp, {"2.weight": masks_for(mlp)["2.weight"]}, {}),
                 (linear, masks_for(linear), {}),
                 (mlp, {}, {}),
+            ],
+            "any parameter": [
+                (mlp, {"2.bias": torch.tensor([True, False, False, True])}, {}),
+                (convnet, {"features.1.weight": _all_but(norm, [0, 2])}, {}),
             ],
             "a shared weight": [(tied, masks_for(tied), {})],
             "weights that do not train, modes": [

@@ -236,6 +236,15 @@ def make_permanent(model: nn.Module) -> None:
                 prune.remove(module, hook._tensor_name)
 
 
+class _OnesOwn(prune.BasePruningMethod):
+    """A method that PyTorch does not know, as learners write them."""
+
+    PRUNING_TYPE = "unstructured"
+
+    def compute_mask(self, t, default_mask):
+        return default_mask * (t > 0)
+
+
 class MakePermanent(Exercise):
     """Cases: a network, how it gets pruned (module, parameter, function, its arguments), and what
     else has happened to it."""
@@ -285,10 +294,12 @@ class MakePermanent(Exercise):
                 (mlp, [l1("0"), ("0", "weight", "random_unstructured", {"amount": 0.3})], {}),
                 (convnet, [filters, l1("features.3", amount=0.2)], {}),
             ],
+            "a method of one's own": [(mlp, [("2", "weight", "own", {})], {})],
             "trained since": [(mlp, [l1("0"), l1("2", amount=0.3)], {"moved": True})],
             "hooks of others": [
                 (mlp, [l1("2")], {"watched": ["0", "2"]}),
                 (mlp, [l1("4")], {"normed": ["2"]}),
+                (mlp, [l1("4")], {"masked": ["2"]}),
             ],
             "frozen layers, eval mode": [
                 ({**mlp, "fixed": ["2"]}, [l1("0"), l1("2")], {}),
@@ -302,10 +313,13 @@ class MakePermanent(Exercise):
         described, prunings, extras = case
         names = [f"{module}.{parameter}".lstrip(".") for module, parameter, *_ in prunings]
         pruned = f"with {' and '.join(map(repr, names))} pruned" if names else "without pruning"
+        if any(function == "own" for _, _, function, _ in prunings):
+            pruned += " by a method of one's own"
         more = {
             "moved": ", the weights changed since the last forward pass",
             "watched": ", some layers with a hook that is not pruning's",
             "normed": ", and spectral norm on another layer",
+            "masked": ", and a buffer 'causal_mask' on another layer",
         }
         return f"{show(described)} {pruned}{''.join(more[extra] for extra in extras)}"
 
@@ -313,10 +327,13 @@ class MakePermanent(Exercise):
         model, prunings, extras = inputs
         for name in extras.get("normed", []):
             spectral_norm(model.get_submodule(name))
+        for name in extras.get("masked", []):
+            model.get_submodule(name).register_buffer("causal_mask", torch.ones(3, 3).tril())
         for name in extras.get("watched", []):
             model.get_submodule(name).register_forward_pre_hook(lambda module, inputs: None)
         for name, parameter, function, how in prunings:
-            getattr(prune, function)(model.get_submodule(name), parameter, **how)
+            method = _OnesOwn.apply if function == "own" else getattr(prune, function)
+            method(model.get_submodule(name), parameter, **how)
         pairs = [(model.get_submodule(name), parameter) for name, parameter, *_ in prunings]
         if extras.get("moved"):
             with torch.no_grad():

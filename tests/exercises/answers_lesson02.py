@@ -741,10 +741,31 @@ def restores_only_when_all_goes_well(model, scores, fractions, evaluate):
     return results
 
 
-@wrong("removal_curve", "should raise ValueError")
+@wrong("removal_curve", "[0.5, 1.2]: this has no meaning and should raise ValueError")
 def clamps_fractions(model, scores, fractions, evaluate):
     kept = {name: s for name, s in scores.items() if name in dict(model.named_parameters())}
     return on_copies(model, kept, [min(max(f, 0), 1) for f in fractions], evaluate)
+
+
+@wrong("removal_curve", "the scores for 0.weight do not have its shape")
+def takes_any_row_of_scores(model, scores, fractions, evaluate):
+    shapes = {name: p.shape for name, p in model.named_parameters()}
+    if all(name in shapes and s.numel() == shapes[name].numel() for name, s in scores.items()):
+        scores = {name: s.view(shapes[name]) for name, s in scores.items()}
+    return on_copies(model, scores, fractions, evaluate)
+
+
+@wrong("removal_curve", "no `abs`")
+def ranks_the_sizes_of_scores(model, scores, fractions, evaluate):
+    return on_copies(model, {n: s.abs() for n, s in scores.items()}, fractions, evaluate)
+
+
+@wrong("removal_curve", "those that have a score")
+def counts_weights_without_scores(model, scores, fractions, evaluate):
+    sensible(model, scores, fractions)
+    n = size(layers(model))
+    counts = [min(round(fraction * n), size(scores)) for fraction in fractions]
+    return [evaluate(zeroed(model, scores, count)) for count in counts]
 
 
 @wrong("removal_curve", "hides an error")
@@ -929,7 +950,7 @@ def gives_the_mask(activations, threshold):
     return speaks(activations) < threshold
 
 
-@wrong("quiet_neurons", "flatten them")
+@wrong("quiet_neurons", ", 1); flatten them")
 def forgets_to_flatten(activations, threshold):
     makes_sense(activations, threshold)
     return (speaks(activations) < threshold).nonzero()
@@ -938,6 +959,12 @@ def forgets_to_flatten(activations, threshold):
 @wrong("quiet_neurons", "counts places in int64")
 def gives_floats(activations, threshold):
     return by_where(activations, threshold).float()
+
+
+@wrong("quiet_neurons", "have shape ();")
+def squeezes(activations, threshold):
+    makes_sense(activations, threshold)
+    return (speaks(activations) < threshold).nonzero().squeeze()
 
 
 @wrong("quiet_neurons", "in ascending order")

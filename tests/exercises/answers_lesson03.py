@@ -126,6 +126,15 @@ def removes_one_too_many(weight, sparsity):
     return mask.view(weight.shape)
 
 
+@wrong("magnitude_mask", "takes everything, not nothing")
+def slices_from_the_end(weight, sparsity):
+    share_checked(sparsity)
+    n = weight.numel()
+    mask = torch.zeros(n)
+    mask[weight.abs().flatten().argsort()[-(n - round(sparsity * n)) :]] = 1
+    return mask.view(weight.shape)
+
+
 @wrong("magnitude_mask", "the weights that stay")
 def gives_the_weights(weight, sparsity):
     return weight * by_topk(weight, sparsity)
@@ -273,7 +282,7 @@ def leaves_pieces_flat(weights, sparsity):
     return {name: mask.flatten() for name, mask in by_one_row(weights, sparsity).items()}
 
 
-@wrong("global_masks", "there is no mask for")
+@wrong("global_masks", "there is no mask for '0.weight'")
 def leaves_out_the_first(weights, sparsity):
     masks = by_one_row(weights, sparsity)
     return {name: mask for name, mask in masks.items() if name != next(iter(weights))}
@@ -301,6 +310,11 @@ def truncates_the_total(weights, sparsity):
 @wrong("global_masks", "should raise ValueError")
 def takes_any_share_of_all(weights, sparsity):
     return by_one_row(weights, 0 if sparsity != sparsity else min(max(sparsity, 0), 1))
+
+
+@wrong("global_masks", "there is no mask for 'scale'")
+def passes_over_single_rows(weights, sparsity):
+    return by_one_row({n: w for n, w in weights.items() if w.dim() > 1}, sparsity)
 
 
 # apply_masks --------------------------------------------------------------------------------
@@ -348,6 +362,15 @@ def through_the_state_dict(model, masks):
     for name, mask in masks.items():
         state[name] = state[name].masked_fill(~mask.bool(), 0)
     model.load_state_dict(state)
+
+
+@wrong("apply_masks", "'2.bias' is what it was before")
+def masks_layers_only(model, masks):
+    masks_checked(model, masks)
+    for name, module in model.named_modules():
+        mask = masks.get(f"{name}.weight" if name else "weight")
+        if isinstance(module, nn.Linear | nn.Conv2d) and mask is not None:
+            module.weight.data.masked_fill_(mask == 0, 0)
 
 
 @wrong("apply_masks", "is now NaN")

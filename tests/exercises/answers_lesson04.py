@@ -508,3 +508,19 @@ def leaves_the_product(model):
         for name in pruned(module):
             prune.remove(module, name)
             vars(module)[name] = getattr(module, name).detach().clone()
+
+
+@wrong("make_permanent", "by a method of one's own")
+def knows_pytorchs_methods_only(model):
+    for module in model.modules():
+        for hook in [*module._forward_pre_hooks.values()]:
+            if type(hook).__module__ == prune.__name__:
+                prune.remove(module, hook._tensor_name)
+
+
+@wrong("make_permanent", "Parameter 'causal' of module")
+def takes_every_mask_for_prunings(model):
+    for module in model.modules():
+        for name in [name for name, _ in module.named_buffers(recurse=False)]:
+            if name.endswith("_mask"):
+                prune.remove(module, name.removesuffix("_mask"))
