@@ -27,6 +27,15 @@ def pytest_unconfigure():
     shutil.rmtree(_home, ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Two processes share the tests: file by file, so that what a file sets up is set up once, and
+    one by one where single tests take long and set up nothing."""
+    for item in items:
+        if item.path.parent.name not in ("exercises", "notebooks"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium. Without one the test is skipped; with CI=true it fails."""

@@ -365,7 +365,7 @@ def test_functional_and_in_place_relus_are_seen_like_modules():
         nn.ELU(inplace=True),
         F.leaky_relu_,
     ],
-    ids=str,
+    ids=lambda act: getattr(act, "__name__", str(act)),
 )
 def test_channels_are_judged_behind_the_kin_of_relu_too(act):
     class Model(nn.Module):
