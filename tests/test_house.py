@@ -29,6 +29,7 @@ _GROUND = {"data", "download", "measure", "models", "plots", "runtime", "trainin
 MAY_IMPORT = {
     **{part: _GROUND - {part} for part in _GROUND},
     "runtime": set(),
+    "onnx_file": {"measure"},
     "pruning": {"measure"},
     "exercises": {"data", "measure", "models", "pruning"},
     "quiz": {"runtime"},
