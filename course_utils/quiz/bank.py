@@ -6,6 +6,7 @@ reading is done here; `rules` finds what is wrong with a bank.
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -73,8 +74,13 @@ def select(lesson: str, use: str, place: str = "", folder: Path | None = None) -
     return [
         item
         for item in load(folder).values()
-        if item.lesson == lesson and use in item.use and item.place.startswith(place)
+        if item.lesson == lesson and use in item.use and _at(place, item.place)
     ]
+
+
+def _at(place: str, heading: str) -> bool:
+    """Whether a heading begins with this place: "Step 1: ..." does with "Step 1", "Step 10" not."""
+    return not place or bool(re.match(rf"{re.escape(place)}(?!\w)", heading))
 
 
 def changed(folder: Path | None = None) -> dict[str, datetime]:

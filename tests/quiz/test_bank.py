@@ -86,8 +86,17 @@ def test_questions_are_selected_by_lesson_use_and_place(folder):
     assert ids("03", "section") == ["firstq"]
     assert ids("03", "review", "Step 1") == ["firstq"]
     assert ids("03", "review", "Step 2") == ["second"]
+    assert ids("03", "review", "Step") == ["firstq", "second"]
+    assert ids("03", "review", "St") == []
     assert ids("05", "exit") == ["fourth"]
     assert ids("05", "pretest") == ids("04", "review") == []
+
+
+@pytest.mark.parametrize("heading", ["Step 1", "Step 1: a mask", "Step 1, again"])
+def test_step_1_is_not_step_10(heading):
+    assert bank._at("Step 1", heading)
+    assert bank._at("", heading)
+    assert not bank._at("Step 1", heading.replace("1", "10"))
 
 
 def test_the_order_of_options_is_the_same_for_the_same_salt_and_gives_nothing_away(folder):
