@@ -6,6 +6,7 @@ Python, so it shows what is left of a pruned network once PyTorch is out of the 
 
 import io
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -20,7 +21,20 @@ from course_utils.measure import evaluating, require_batch
 
 _COUNTED = {"Conv", "Gemm", "MatMul"}
 # Operators that multiply and accumulate in ways that are not counted here.
-_UNCOUNTED = {"Loop", "If", "Scan", "Einsum", "ConvTranspose", "LSTM", "GRU", "RNN", "Attention"}
+_UNCOUNTED = """
+    Attention ConvInteger ConvTranspose DFT DeformConv Det Einsum GRU If LSTM Loop MatMulInteger
+    QLinearConv QLinearMatMul RNN STFT Scan SequenceMap
+"""
+# Operators that do about one operation for each number that goes in or comes out.
+_NUMBER_BY_NUMBER = """
+    Abs Add And AveragePool BatchNormalization Cast Ceil Celu Clip Concat Constant Cos DepthToSpace
+    Div Elu Equal Erf Exp Expand Flatten Floor Gather Gelu GlobalAveragePool GlobalMaxPool Greater
+    GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization
+    LeakyRelu Less Log LogSoftmax Max MaxPool Mean Min Mish Mul Neg Not Or PRelu Pad Pow Reciprocal
+    ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Round
+    Selu Shape Sigmoid Sign Sin Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub
+    Sum Tanh ThresholdedRelu Tile Transpose Unsqueeze Where
+"""
 
 
 def export(model: nn.Module, example: Tensor) -> bytes:
@@ -75,7 +89,7 @@ def runner(file: bytes) -> Callable[[Tensor], Tensor]:
     (entry,) = session.get_inputs()
 
     def run(x: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {entry.name: x.numpy()})[0])
+        return torch.from_numpy(_run(session, {entry.name: x.numpy()})[0])
 
     return run
 
@@ -85,47 +99,79 @@ def predict(file: bytes, x: Tensor) -> Tensor:
     return runner(file)(x)
 
 
-def macs(file: bytes) -> int:
+def macs(file: bytes, x: Tensor | None = None) -> int:
     """Multiply-accumulates for one example, counted in the file itself.
 
     Convolutions and matrix products are counted, as `measure.macs` does; biases and everything
-    that works number by number is not. The file is run once, so that every shape is a fact.
+    that works number by number is not. The file is run, so that every shape is a fact: on the
+    examples `x` if there are any (whatever it then needs for them is what they cost on average),
+    otherwise on a single one of zeros.
     """
-    _session(file)  # that it can be run at all
-    graph = onnx.load_model_from_string(file)
+    graph = _graph(file)
     for node in graph.graph.node:
-        if node.op_type in _UNCOUNTED or node.domain not in ("", "ai.onnx"):
+        if node.op_type in _UNCOUNTED.split() or node.domain not in ("", "ai.onnx"):
             raise ValueError(f"the multiplications of {node.op_type} cannot be counted.")
     counted = [node for node in graph.graph.node if node.op_type in _COUNTED]
-    shapes = _shapes(graph, {name for node in counted for name in (*node.input[:2], *node.output)})
-    return sum(_of_one(node, shapes) for node in counted)
+    names = {name for node in counted for name in (*node.input[:2], *node.output)}
+    shapes, examples = _shapes(graph, names, x)
+    return math.ceil(sum(_of_one(node, shapes) for node in counted) / examples)
+
+
+def number_by_number(file: bytes, x: Tensor | None = None) -> int:
+    """How many numbers all the other operators go through for one example.
+
+    ReLU, pooling, additions and their like are cheap as long as they are few. But a matrix product
+    can be taken apart into multiplications and sums, none of which `macs` sees, and here all of
+    them are found: an operator counts what goes in or what comes out, whichever is more. One
+    that may do more than that is refused.
+    """
+    graph = _graph(file)
+    others = [node for node in graph.graph.node if node.op_type not in _COUNTED]
+    for node in others:
+        if node.op_type not in _NUMBER_BY_NUMBER.split() or node.domain not in ("", "ai.onnx"):
+            raise ValueError(f"how much work {node.op_type} does cannot be counted.")
+    names = {name for node in others for name in (*node.input, *node.output) if name}
+    shapes, examples = _shapes(graph, names, x)
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    work = (max(sizes[n] for n in (*node.input, *node.output) if n) for node in others)
+    return math.ceil(sum(work) / examples)
 
 
 def _of_one(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
-    results = numpy.prod(shapes[node.output[0]], dtype=int)
+    results = math.prod(shapes[node.output[0]])
     left, right = (shapes[name] for name in node.input[:2])
     if node.op_type == "Conv":
-        return int(results * numpy.prod(right[1:], dtype=int))
+        return results * math.prod(right[1:])
     transposed = any(a.name == "transA" and a.i for a in node.attribute)
-    return int(results * (left[0] if transposed else left[-1]))
+    return results * (left[0] if transposed else left[-1])
 
 
-def _shapes(graph: onnx.ModelProto, names: set[str]) -> dict[str, tuple[int, ...]]:
-    """The shapes of these values when the network runs on one example."""
+def _shapes(
+    graph: onnx.ModelProto, names: set[str], x: Tensor | None
+) -> tuple[dict[str, tuple[int, ...]], int]:
+    """The shapes of these values when the network runs on `x`, and how many examples that is."""
     (entry,) = graph.graph.input
-    sizes = [dimension.dim_value for dimension in entry.type.tensor_type.shape.dim]
-    kind = onnx.helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type)
+    if x is None:
+        sizes = [dimension.dim_value for dimension in entry.type.tensor_type.shape.dim]
+        kind = onnx.helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type)
+        given = numpy.zeros((1, *sizes[1:]), kind)
+    else:
+        given = x.numpy()
     known = {t.name: tuple(t.dims) for t in graph.graph.initializer}
-    known[entry.name] = (1, *sizes[1:])
+    known[entry.name] = given.shape
     asked = sorted(names - set(known))
     looking = onnx.ModelProto()
     looking.CopyFrom(graph)
     del looking.graph.output[:]
     looking.graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked)
-    values = _session(looking.SerializeToString()).run(
-        None, {entry.name: numpy.zeros(known[entry.name], kind)}
-    )
-    return known | {name: value.shape for name, value in zip(asked, values, strict=True)}
+    values = _run(_session(looking.SerializeToString()), {entry.name: given}) if asked else []
+    return known | {n: v.shape for n, v in zip(asked, values, strict=True)}, len(given)
+
+
+def _graph(file: bytes) -> onnx.ModelProto:
+    """What stands in a file that can be run, and in which nothing is hidden."""
+    _session(file)
+    return onnx.load_model_from_string(file)
 
 
 def _session(file: bytes) -> onnxruntime.InferenceSession:
@@ -133,6 +179,27 @@ def _session(file: bytes) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its warnings would stand on stderr
     try:
+        _require_whole(onnx.load_model_from_string(file))
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ValueError(f"ONNX Runtime cannot run this file: {error}") from None
+
+
+def _require_whole(model: onnx.ModelProto) -> None:
+    """One input, and nothing that stands elsewhere: neither numbers nor operators."""
+    graph = model.graph
+    attributes = [attribute for node in graph.node for attribute in node.attribute]
+    tensors = [*graph.initializer, *(attribute.t for attribute in attributes)]
+    if any(map(onnx.external_data_helper.uses_external_data, tensors)):
+        raise ValueError("some of its numbers stand in another file.")
+    if model.functions or graph.sparse_initializer:
+        raise ValueError("it brings operators or sparse numbers of its own.")
+    if len(graph.input) != 1:
+        raise ValueError(f"it asks for {len(graph.input)} inputs instead of one.")
+
+
+def _run(session: onnxruntime.InferenceSession, given: dict[str, numpy.ndarray]) -> list:
+    try:
+        return session.run(None, given)
+    except Exception as error:
+        raise ValueError(f"the network in this file cannot take these examples: {error}") from None

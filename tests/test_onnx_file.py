@@ -89,12 +89,104 @@ def test_what_is_no_onnx_file_is_refused_with_a_sentence(use, file, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_multiplications_that_would_not_be_counted_are_refused():
-    x, y = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["n", 4]) for n in "xy")
-    square = onnx.numpy_helper.from_array(torch.eye(4).numpy(), "w")
-    node = onnx.helper.make_node("Einsum", ["x", "w"], ["y"], equation="ij,jk->ik")
-    graph = onnx.helper.make_graph([node], "sums", [x], [y], [square])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+def written(nodes, initializers=(), inputs="x", functions=()):
+    """A file with these operators, from "x", four numbers an example, to "y"."""
+    values = [
+        onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["n", 4]) for n in inputs
+    ]
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph(nodes, "sums", values, [result], list(initializers))
+    imports = [onnx.helper.make_opsetid("", 18), *(onnx.helper.make_opsetid(d, 1) for d in "z")]
+    model = onnx.helper.make_model(graph, opset_imports=imports, functions=functions)
     model.ir_version = 10
+    return model
+
+
+def square(size=4):
+    return onnx.numpy_helper.from_array(torch.eye(size).numpy(), "w")
+
+
+def test_multiplications_that_would_not_be_counted_are_refused():
+    node = onnx.helper.make_node("Einsum", ["x", "w"], ["y"], equation="ij,jk->ik")
+    file = written([node], [square()]).SerializeToString()
     with pytest.raises(ValueError, match="Einsum cannot be counted"):
-        onnx_file.macs(model.SerializeToString())
+        onnx_file.macs(file)
+    with pytest.raises(ValueError, match="how much work Einsum does cannot be counted"):
+        onnx_file.number_by_number(file)
+
+
+def test_numbers_that_stand_in_another_file_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where ONNX Runtime would look for it, and find it
+    (tmp_path / "elsewhere").write_bytes(torch.eye(4).numpy().tobytes())
+    weight = square()
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="elsewhere")
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    constant = onnx.helper.make_node("Constant", [], ["w"], value=weight)
+    for model in (written([node], [weight]), written([constant, node])):
+        with pytest.raises(ValueError, match="stand in another file"):
+            onnx_file.predict(model.SerializeToString(), torch.ones(2, 4))
+
+
+def test_a_file_with_operators_of_its_own_or_several_inputs_is_refused():
+    body = [onnx.helper.make_node("Relu", ["a"], ["b"])]
+    own = onnx.helper.make_function(
+        "z", "Mine", ["a"], ["b"], body, [onnx.helper.make_opsetid("", 18)]
+    )
+    uses = onnx.helper.make_node("Mine", ["x"], ["y"], domain="z")
+    with pytest.raises(ValueError, match="operators or sparse numbers of its own"):
+        onnx_file.macs(written([uses], functions=[own]).SerializeToString())
+    two = written([onnx.helper.make_node("Add", ["x", "v"], ["y"])], inputs="xv")
+    with pytest.raises(ValueError, match="asks for 2 inputs instead of one"):
+        onnx_file.runner(two.SerializeToString())
+
+
+def test_examples_that_do_not_fit_are_refused_with_a_sentence():
+    file = onnx_file.export(nn.Linear(4, 2), torch.zeros(1, 4))
+    with pytest.raises(ValueError, match="cannot take these examples"):
+        onnx_file.predict(file, torch.zeros(3, 5))
+    with pytest.raises(ValueError, match="cannot take these examples"):
+        onnx_file.macs(file, torch.zeros(3, 5))
+
+
+class InPieces(nn.Module):
+    """A linear layer as multiplications and sums, which no counter of matrix products sees."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs))
+
+    def forward(self, x):
+        return (x.unsqueeze(1) * self.weight).sum(-1).relu()
+
+
+def test_a_matrix_product_in_pieces_is_found_number_by_number():
+    file = onnx_file.export(InPieces(20, 30), torch.zeros(1, 20))
+    assert onnx_file.macs(file) == 0
+    # twenty numbers laid out, 600 multiplied, 600 added up to 30, and their ReLU
+    assert onnx_file.number_by_number(file) == 20 + 600 + 600 + 30
+    plain = onnx_file.export(nn.Sequential(nn.Linear(20, 30), nn.ReLU()), torch.zeros(1, 20))
+    assert (onnx_file.macs(plain), onnx_file.number_by_number(plain)) == (600, 30)
+
+
+def test_what_is_counted_on_many_examples_is_the_cost_of_one():
+    model = models.load("cnn")
+    file = onnx_file.export(model, images(1))
+    for count in (onnx_file.macs, onnx_file.number_by_number):
+        assert count(file, images(7)) == count(file)
+
+
+def test_work_that_is_done_only_where_there_is_something_to_see_is_counted():
+    """An all-zero example would make this network seem free: its sum decides how much is done."""
+    nodes = [
+        onnx.helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0),
+        onnx.helper.make_node("Cast", ["total"], ["many"], to=onnx.TensorProto.INT64),
+        onnx.helper.make_node("Unsqueeze", ["many", "zero"], ["end"]),
+        onnx.helper.make_node("Slice", ["w", "zero", "end", "zero"], ["some"]),
+        onnx.helper.make_node("MatMul", ["some", "w"], ["y"]),
+    ]
+    zero = onnx.numpy_helper.from_array(torch.zeros(1, dtype=torch.int64).numpy(), "zero")
+    file = written(nodes, [square(16), zero]).SerializeToString()
+    assert onnx_file.macs(file) == 0
+    assert onnx_file.macs(file, torch.ones(1, 4)) == 4 * 16 * 16

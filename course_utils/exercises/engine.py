@@ -24,7 +24,7 @@ from torch import nn
 from course_utils.exercises.compare import identical, show
 from course_utils.exercises.delegation import GUARDED, forbidden, function_named, public_functions
 from course_utils.exercises.networks import build, is_network, state
-from course_utils.exercises.plain import decode, encode
+from course_utils.exercises.plain import Withheld, decode, encode
 
 # What a check changes for its time (stderr, torch's defaults, who may be called) is the process's.
 _one_at_a_time = threading.RLock()
@@ -43,18 +43,20 @@ class Exercise:
     hints: tuple[str, ...] = ()
     forbids: tuple[str, ...] = ()  # functions that would do the work, besides course_utils.pruning
     in_place = False  # whether the answer is asked to change its inputs
+    delegates = False  # whether it may call course_utils.pruning and earlier exercises' solutions
 
     def cases(self, rng: numpy.random.Generator) -> dict[str, list[tuple]]:
         """Groups of plain inputs, the ordinary ones first: an answer that fails those has no
-        points; after that every group counts the same."""
+        points; after that every group counts the same. What is `Withheld` only `verify` sees."""
         raise NotImplementedError
 
     def call(self, inputs: tuple, answer: Callable):
         """Call the answer and boil its result down to plain data."""
         return answer(*inputs)
 
-    def verify(self, case: tuple, data: "Outcome") -> str | None:
-        """Nothing, or one sentence about what is wrong and the likely misconception."""
+    def verify(self, case: tuple, data: "Outcome") -> "str | Partly | None":
+        """Nothing, or one sentence about what is wrong and the likely misconception; with
+        `Partly` the sentence costs only a part of the points."""
         raise NotImplementedError
 
     @staticmethod
@@ -65,9 +67,19 @@ class Exercise:
         """The call, as a sentence about it begins."""
         return f"{self.name}({', '.join(show(value) for value in case)})"
 
+    def wanted(self, case: tuple) -> "Outcome":
+        """What the reference leaves behind on a case, by the way an answer's result takes."""
+        return observe(self, case, self.reference)
+
     def expected(self, case: tuple):
-        """What the reference returns for a case, by the way an answer's result takes."""
-        return observe(self, case, self.reference).returned
+        return self.wanted(case).returned
+
+    def refused(self, function: str) -> str:
+        """What an answer hears that called a function it may not call."""
+        return (
+            f"Your answer calls the course's own {function}, which already does what is asked "
+            "here. Delegated work earns no points: write it yourself."
+        )
 
 
 class Outcome(NamedTuple):
@@ -76,6 +88,13 @@ class Outcome(NamedTuple):
     returned: object
     inputs: list  # as they were afterwards
     error: dict | None  # what it raised
+
+
+class Partly(NamedTuple):
+    """Not right, and yet worth something."""
+
+    share: float  # of the points, from 0 to less than 1
+    sentence: str
 
 
 class Result(NamedTuple):
@@ -110,36 +129,43 @@ def _grade(exercise: Exercise, answer, seed) -> Result:
     if all(outcome.error and outcome.error["stub"] for outcome in everything):
         return _not_attempted(exercise)
     if delegated:
-        message = (
-            f"Your answer calls the course's own {delegated[0]}, which already does what is asked "
-            "here. Delegated work earns no points: write it yourself."
-        )
+        message = exercise.refused(delegated[0])
         return Result(exercise.name, "incorrect", 0.0, [message], dict.fromkeys(groups, False))
     return judge(exercise, groups, outcomes)
 
 
 def judge(exercise: Exercise, groups: dict, outcomes: dict) -> Result:
     """Turn observed outcomes into a verdict; runs nothing of the learner's."""
-    messages, passed = [], {}
+    messages, shares, passed = [], {}, {}
     for group, cases in groups.items():
-        problems = (
-            f"{exercise.shown(case)}: {problem}"
-            for case, outcome in zip(cases, outcomes[group], strict=True)
-            if (problem := _problem(exercise, case, outcome))
-        )
-        first = next(problems, None)
-        passed[group] = first is None
-        if first:
-            messages.append(first)
+        shares[group], sentence = _group(exercise, cases, outcomes[group])
+        passed[group] = not sentence
+        if sentence:
+            messages.append(sentence)
     ordinary = next(iter(groups))
-    score = sum(passed.values()) / len(passed) if passed[ordinary] else 0.0
-    status = "correct" if score == 1 else "incorrect"
+    score = sum(shares.values()) / len(shares) if shares[ordinary] else 0.0
+    status = "incorrect" if messages else "correct"
     return Result(exercise.name, status, score, messages, passed)
 
 
-def _problem(exercise: Exercise, case: tuple, outcome: Outcome) -> str | None:
+def _group(exercise: Exercise, cases: list, outcomes: list) -> Partly:
+    """A group is worth what its worst case is; the sentence is about the first that is not right,
+    and behind one that is worth nothing none is looked at."""
+    share, first = 1.0, ""
+    for case, outcome in zip(cases, outcomes, strict=True):
+        problem = _problem(exercise, case, outcome)
+        if problem:
+            worth, sentence = problem if isinstance(problem, Partly) else Partly(0.0, problem)
+            share = min(share, worth)
+            first = first or f"{exercise.shown(case)}: {sentence}"
+        if not share:
+            break
+    return Partly(share, first)
+
+
+def _problem(exercise: Exercise, case: tuple, outcome: Outcome) -> str | Partly | None:
     """What is wrong with one outcome: first what holds for all exercises, then its own check."""
-    wanted = observe(exercise, case, exercise.reference)
+    wanted = exercise.wanted(case)
     if wanted.error and not outcome.error:
         if "ValueError" in wanted.error["types"]:
             return f"this has no meaning and should raise ValueError ({wanted.error['text']})"
@@ -191,7 +217,9 @@ def observe(exercise: Exercise, case: tuple, answer: Callable) -> Outcome:
 
 
 def materialise(value):
-    """Fresh inputs: tensors copied, described networks built."""
+    """Fresh inputs: tensors copied, described networks built, nothing of what is withheld."""
+    if isinstance(value, Withheld):
+        return None
     if is_network(value):
         return build(value)
     if isinstance(value, torch.Tensor):
@@ -308,6 +336,8 @@ def _guarded(exercise: Exercise) -> list[Callable]:
     from course_utils.exercises import every
 
     named = [function_named(path) for path in exercise.forbids]
+    if exercise.delegates:
+        return [*named, *_functions(exercise.reference)]
     references = [part for other in every().values() for part in _functions(other.reference)]
     return [*public_functions(GUARDED), *named, *references]
 

@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 from course_utils.exercises.compare import as_number, same_number, show
 from course_utils.exercises.engine import Exercise
 from course_utils.exercises.networks import build, network
+from course_utils.exercises.scores import batch_slopes, close, each, names_and_shapes, times
 
 
 def _seed(rng) -> int:
@@ -69,16 +70,16 @@ class MagnitudeScores(Exercise):
     def verify(self, case, data):
         got, want = data.returned, self.expected(case)
         model = build(case[0])
-        if problem := _names_and_shapes(got, want, model):
+        if problem := names_and_shapes(got, want, model):
             return problem
         weights = {name: model.get_parameter(name) for name in want}
-        if _close(got, want):
+        if close(got, want):
             return None
-        if _close(got, weights):
+        if close(got, weights):
             return "these are the weights themselves. A score says how much one matters: no sign."
-        if _close(got, _each(torch.square, weights)):
+        if close(got, each(torch.square, weights)):
             return "these are squares. They rank a layer alike, but the sizes are asked for."
-        if _close(got, _each(lambda score: score / score.sum(), want)):
+        if close(got, each(lambda score: score / score.sum(), want)):
             return "you divided each layer by its sum, so that layers can no longer be compared."
         return "the score of a weight is its distance from zero, and other numbers came back."
 
@@ -168,52 +169,52 @@ class GradientScores(_FromGradients):
 
     def verify(self, case, data):
         got, want = data.returned, self.expected(case)
-        if problem := _names_and_shapes(got, want, build(case[0])):
+        if problem := names_and_shapes(got, want, build(case[0])):
             return problem
-        if _close(got, want):
+        if close(got, want):
             return None
-        weights, slopes = _slopes(case)
+        weights, slopes = batch_slopes(case)
         for scores, problem in (
             (_mean(slopes), "these have signs. A steep fall matters as much as a steep rise."),
             (
-                _each(torch.abs, _mean(slopes)),
+                each(torch.abs, _mean(slopes)),
                 "you averaged first and then took the size: slopes of opposite sign cancelled.",
             ),
             (
-                _mean([_each(torch.abs, s) for s in slopes], over=1),
+                _mean([each(torch.abs, s) for s in slopes], over=1),
                 "these are sums over the batches; their mean is asked for.",
             ),
-            (_each(torch.abs, slopes[-1]), "only the last batch is in these scores."),
+            (each(torch.abs, slopes[-1]), "only the last batch is in these scores."),
             (
-                _mean([_each(torch.abs, s) for s in _running(slopes)]),
+                _mean([each(torch.abs, s) for s in _running(slopes)]),
                 "each batch's gradient still holds those of the batches before it.",
             ),
             (
-                _mean([_each(torch.abs, s) for s in _running(slopes, _old(case))]),
+                _mean([each(torch.abs, s) for s in _running(slopes, _old(case))]),
                 "the gradients that the model had before the call are in these scores.",
             ),
             (
-                _each(torch.abs, _slopes(_as_one_batch(case))[1][0]),
+                each(torch.abs, batch_slopes(_as_one_batch(case))[1][0]),
                 "this treats all examples as one batch. Each batch has its own loss and slope.",
             ),
             (
-                _mean([_each(torch.abs, s) for s in _slopes(case, reduction="sum")[1]]),
+                _mean([each(torch.abs, s) for s in batch_slopes(case, reduction="sum")[1]]),
                 "the loss of a batch is the mean over its examples, and here it was their sum.",
             ),
             (
-                _mean([_each(torch.abs, s) for s in _slopes(case, softmax=True)[1]]),
+                _mean([each(torch.abs, s) for s in batch_slopes(case, softmax=True)[1]]),
                 "softmax was applied before the cross-entropy, which applies it itself.",
             ),
             (
-                _mean([_each(torch.square, s) for s in slopes]),
+                _mean([each(torch.square, s) for s in slopes]),
                 "these are squared slopes; their sizes are asked for.",
             ),
             (
-                _mean([_each(torch.abs, _times(weights, s)) for s in slopes]),
+                _mean([each(torch.abs, times(weights, s)) for s in slopes]),
                 "these are weight times gradient, which comes next. Here the slope is the score.",
             ),
         ):
-            if _close(got, scores):
+            if close(got, scores):
                 return problem
         return (
             "these are not the mean sizes of the gradients in eval mode, every batch counting the "
@@ -259,103 +260,54 @@ class TaylorScores(_FromGradients):
 
     def verify(self, case, data):
         got, want = data.returned, self.expected(case)
-        if problem := _names_and_shapes(got, want, build(case[0])):
+        if problem := names_and_shapes(got, want, build(case[0])):
             return problem
-        if _close(got, want):
+        if close(got, want):
             return None
-        weights, slopes = _slopes(case)
-        products = [_times(weights, s) for s in slopes]
+        weights, slopes = batch_slopes(case)
+        products = [times(weights, s) for s in slopes]
         for scores, problem in (
             (
-                _mean([_each(torch.abs, p) for p in products]),
+                _mean([each(torch.abs, p) for p in products]),
                 "these are sizes of weight times gradient; their squares are asked for.",
             ),
             (_mean(products), "these have signs: positive and negative batches cancel. Square."),
             (
-                _each(torch.square, _mean(products)),
+                each(torch.square, _mean(products)),
                 "you squared the mean. Square each batch's product, then average.",
             ),
             (
-                _mean([_each(torch.square, p) for p in products], over=1),
+                _mean([each(torch.square, p) for p in products], over=1),
                 "these are sums over the batches; their mean is asked for.",
             ),
-            (_each(torch.square, products[-1]), "only the last batch is in these scores."),
+            (each(torch.square, products[-1]), "only the last batch is in these scores."),
             (
-                _mean([_each(torch.square, s) for s in slopes]),
+                _mean([each(torch.square, s) for s in slopes]),
                 "these are squared gradients. The weight is missing: w * gradient, then squared.",
             ),
             (
-                _mean([_times(weights, _each(torch.square, s)) for s in slopes]),
+                _mean([times(weights, each(torch.square, s)) for s in slopes]),
                 "only the gradient is squared. The weight belongs inside: (w * gradient) squared.",
             ),
             (
-                _mean([_each(torch.square, _times(weights, s)) for s in _running(slopes)]),
+                _mean([each(torch.square, times(weights, s)) for s in _running(slopes)]),
                 "each batch's gradient still holds those of the batches before it.",
             ),
             (
-                _each(torch.square, _times(weights, _slopes(_as_one_batch(case))[1][0])),
+                each(torch.square, times(weights, batch_slopes(_as_one_batch(case))[1][0])),
                 "this treats all examples as one batch. Each batch has its own loss and slope.",
             ),
             (
-                _each(torch.square, _times(weights, _mean([_each(torch.abs, s) for s in slopes]))),
+                each(torch.square, times(weights, _mean([each(torch.abs, s) for s in slopes]))),
                 "you squared the gradient scores. Square inside each batch, then average.",
             ),
         ):
-            if _close(got, scores):
+            if close(got, scores):
                 return problem
         return (
             "these are not the mean squares of weight times gradient in eval mode, every batch "
             "counting the same."
         )
-
-
-def _names_and_shapes(got, want: dict, model: nn.Module) -> str | None:
-    """What is wrong with a dictionary of scores before one looks at the numbers."""
-    if not isinstance(got, dict):
-        return f"{show(got)} came back. Return a dictionary: parameter name to scores."
-    unique = dict(model.named_parameters())
-    for name in got:
-        if name in want:
-            continue
-        if f"{name}.weight" in want:
-            return f"{name!r} is a layer. The keys are names of parameters: '{name}.weight'."
-        if name == ".weight":
-            return "a model can be a single layer. Its weight is called 'weight', without a dot."
-        if name in unique and name.endswith("bias"):
-            return f"{name!r} is a bias. Only Linear and Conv2d weights are scored."
-        if name in unique:
-            return f"{name!r} belongs to no Linear or Conv2d layer, and only their weights count."
-        if name in dict(model.named_parameters(remove_duplicate=False)):
-            return f"{name!r} is a tensor that is known already: it keeps its first name."
-        return f"{name!r} is no parameter of this network."
-    for name, scores in want.items():
-        if name not in got:
-            why = "It may sit inside another module." if "." in name[:-7] else ""
-            return f"the scores for {name!r} are missing. {why}".rstrip()
-        if not isinstance(got[name], torch.Tensor):
-            return f"{name!r}: {show(got[name])} came back instead of a tensor of scores."
-        if got[name].shape != scores.shape:
-            return f"{name!r}: one score a weight, in the weight's shape {tuple(scores.shape)}."
-    return None
-
-
-def _close(got: dict, want: dict) -> bool:
-    """Equal up to rounding, which for gradients is relative to the largest of a tensor: a small
-    one is often the difference of large ones, and another order of summing rounds otherwise."""
-    return all(
-        torch.allclose(
-            got[name].double(), w.double(), rtol=1e-5, atol=1e-5 * float(w.detach().abs().max())
-        )
-        for name, w in want.items()
-    )
-
-
-def _each(function, tensors: dict) -> dict:
-    return {name: function(tensor.detach()) for name, tensor in tensors.items()}
-
-
-def _times(weights: dict, slopes: dict) -> dict:
-    return {name: weights[name].detach() * slope for name, slope in slopes.items()}
 
 
 def _mean(scores: list[dict], over: int | None = None) -> dict:
@@ -369,19 +321,6 @@ def _running(slopes: list[dict], before: dict | None = None) -> list[dict]:
         total = {name: total[name] + slope[name] for name in slope}
         sums.append(total)
     return sums
-
-
-def _slopes(case, softmax=False, reduction="mean") -> tuple[dict, list[dict]]:
-    """A case's weights, and the gradients of each of its batches."""
-    model = build(case[0]).eval()
-    weights = {name: model.get_parameter(name) for name in magnitude_scores(model)}
-    slopes = []
-    for x, y in case[1]:
-        output = model(x).softmax(1) if softmax else model(x)
-        loss = cross_entropy(output, y, reduction=reduction)
-        found = torch.autograd.grad(loss, list(weights.values()))
-        slopes.append(dict(zip(weights, found, strict=True)))
-    return weights, slopes
 
 
 def _old(case) -> dict:

@@ -16,7 +16,8 @@ def network(kind: str, seed: int, **settings) -> dict:
 
     `zeros`: share of every parameter set to zero at random; `training`: its mode;
     `frozen`: names of modules put in eval mode whatever the rest does; `fixed`: names of modules
-    whose parameters do not train; `scale`: a factor for all parameters.
+    whose parameters do not train; `scale`: a factor for all parameters; `rounded`: to how many
+    decimals they are rounded, so that many tie.
     """
     return {"network": kind, "seed": int(seed), **settings}
 
@@ -29,7 +30,7 @@ def build(description: dict) -> nn.Module:
     settings = dict(description)
     make = _KINDS[settings.pop("network")]
     seed, zeros = settings.pop("seed"), settings.pop("zeros", 0.0)
-    scale = settings.pop("scale", 1.0)
+    scale, rounded = settings.pop("scale", 1.0), settings.pop("rounded", None)
     training = settings.pop("training", True)
     frozen, fixed = settings.pop("frozen", []), settings.pop("fixed", [])
     with torch.random.fork_rng(devices=[]):
@@ -39,7 +40,9 @@ def build(description: dict) -> nn.Module:
             for parameter in model.parameters():
                 parameter[torch.rand(parameter.shape) < zeros] = 0
                 parameter *= scale
-                parameter.grad = torch.rand(parameter.shape)
+                if rounded is not None:
+                    parameter.copy_(parameter.round(decimals=rounded))
+                parameter.grad = torch.rand(parameter.shape, dtype=parameter.dtype)
             for buffer in model.buffers():
                 if buffer.is_floating_point():
                     buffer += torch.rand(buffer.shape)
@@ -162,8 +165,56 @@ class _Breaking(nn.Module):
         raise RuntimeError("this network breaks on purpose, half-way through its forward pass")
 
 
+def _layers(dtype="float32", **layers):
+    """Layers to be taken out one by one, each from [class, sizes, settings]. BatchNorm looks
+    trained: no two channels alike, some negative."""
+    made = nn.ModuleDict(
+        {
+            name: getattr(nn, kind)(*sizes, **settings, dtype=getattr(torch, dtype))
+            for name, (kind, sizes, settings) in layers.items()
+        }
+    )
+    with torch.no_grad():
+        for layer in made.values():
+            if isinstance(layer, nn.BatchNorm2d):
+                for name, values in [*layer.named_parameters(), *layer.named_buffers()]:
+                    if values.is_floating_point():
+                        values.normal_()
+                        if name == "running_var":
+                            values.exp_()
+    return made
+
+
+def _norms(channels, features):
+    """BatchNorm of every kind, for 8x8 images: 2-D and 1-D, with and without scales or running
+    statistics, each with another momentum; and dropout. Scales are of either sign."""
+    model = nn.Sequential(
+        nn.Conv2d(1, channels, 3, padding=1),
+        nn.BatchNorm2d(channels, momentum=0.3),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Conv2d(channels, channels, 3, padding=1),
+        nn.BatchNorm2d(channels, momentum=None),
+        nn.ReLU(),
+        nn.AvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(4 * channels, features),
+        nn.BatchNorm1d(features, affine=False),
+        nn.ReLU(),
+        nn.BatchNorm1d(features, track_running_stats=False),
+        nn.Linear(features, 3),
+    )
+    for place in (1, 5, 12):
+        nn.init.normal_(model[place].weight)
+    for place in (1, 5, 10):
+        model[place].num_batches_tracked += 7  # as if it had been trained
+    return model
+
+
 _KINDS = {
+    "layers": _layers,
     "mlp": _mlp,
+    "norms": _norms,
     "linear": lambda inputs, outputs: nn.Linear(inputs, outputs),
     "conv": nn.Conv2d,
     "convnet": _convnet,

@@ -2,7 +2,8 @@
 
 Plain means None, booleans, numbers, strings, lists, tuples, dicts and tensors. `encode` writes
 them as JSON with the tensors behind it in safetensors form; `decode` reads that back and cannot
-run code. Anything else becomes `Other(type name)`, so a check can say what came back instead.
+run code. Anything else becomes `Other(type name)`, so a check can say what came back instead;
+only what is `Withheld` is refused, because it must not travel.
 Every check sends its results through here, in the notebook too: the same data is judged in both.
 """
 
@@ -19,6 +20,13 @@ class Other:
     """Something that is not plain data; only the name of its type travels."""
 
     type_name: str
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """The part of a case that stays with whoever judges; the answer's side gets None for it."""
+
+    value: object
 
 
 def encode(value) -> bytes:
@@ -55,7 +63,9 @@ def _tree(value, tensors):
     if isinstance(value, dict):
         pairs = [[_tree(key, tensors), _tree(item, tensors)] for key, item in value.items()]
         return {"dict": pairs}
-    return {"other": type(value).__name__}
+    if isinstance(value, Withheld):
+        raise TypeError("what is withheld stays where answers are judged.")
+    return {"other": value.type_name if isinstance(value, Other) else type(value).__name__}
 
 
 def _value(tree, tensors):

@@ -124,12 +124,15 @@ def _plain(value):
 def _png(figure) -> bytes:
     if not hasattr(figure, "savefig"):
         return b""
-    file = io.BytesIO()
-    without_version = {"Software": None}  # the same picture is the same file
-    figure.savefig(file, format="png", dpi=120, bbox_inches="tight", metadata=without_version)
+    from PIL import Image
+
+    file, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(file, format="png", dpi=120, bbox_inches="tight")
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
-    return file.getvalue()
+    # 64 colours are enough, and a notebook that shows the picture stays small
+    Image.open(file).convert("RGB").quantize(64).save(small, "png", optimize=True)
+    return small.getvalue()
 
 
 def _where(error: BaseException) -> str:

@@ -57,7 +57,9 @@ def solution(name: str, insist: bool = False):
             ],
         )
     log.append("solution", name)
-    return panel(f"One way to write {name}", code=inspect.getsource(exercise.reference))
+    parts = exercise.reference if isinstance(exercise.reference, tuple) else [exercise.reference]
+    code = "\n\n".join(inspect.getsource(part) for part in parts)
+    return panel(f"One way to write {name}", code=code)
 
 
 def yours_or_ours(name: str, answer):

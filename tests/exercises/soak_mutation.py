@@ -65,7 +65,6 @@ def changes(node: ast.AST):
 def mutants(function):
     """The function changed in one place, again and again, with a line that says where."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    tree.body[0].decorator_list = []
     spared = {
         inner
         for node in ast.walk(tree)
@@ -110,9 +109,16 @@ def unnoticed_in_verify(name, monkeypatch):
 
 
 def unnoticed_in_reference(name):
-    for line, mutant in mutants(find(name).reference):
-        if all(grade(name, mutant, seed).status == "correct" for seed in SEEDS[:2]):
-            yield f"reference: {line}"
+    if find(name).delegates:
+        return  # where every way is right, so are most changes of ours
+    reference = find(name).reference
+    parts = reference if isinstance(reference, tuple) else (reference,)
+    for place, part in enumerate(parts):
+        for line, mutant in mutants(part):
+            changed = (*parts[:place], mutant, *parts[place + 1 :])
+            answer = changed if isinstance(reference, tuple) else mutant
+            if all(grade(name, answer, seed).status == "correct" for seed in SEEDS[:2]):
+                yield f"reference: {line}"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,9 +10,11 @@ from answers_lesson00 import by_topk
 from answers_lesson01 import by_counting, pools_outputs
 
 from course_utils import measure
-from course_utils.exercises import UnknownExercise, every, find, grade
+from course_utils.exercises import UnknownExercise, engine, every, find, grade
+from course_utils.exercises.engine import Exercise, Partly
 from course_utils.exercises.networks import build, network, state
-from course_utils.exercises.plain import Other, decode, encode
+from course_utils.exercises.plain import Other, Withheld, decode, encode
+from course_utils.pruning import masks
 
 
 def docstring_only(values, k):
@@ -146,6 +148,99 @@ def test_a_helper_of_the_learners_with_the_same_name_is_no_delegation():
         return (tensor == 0).double().mean().item() if tensor.numel() else 0.0
 
     assert grade("sparsity", sparsity).status == "correct"
+
+
+class Guess(Exercise):
+    """Guess a hidden number; near ones are worth something, and any help is welcome."""
+
+    name = "guess"
+    lesson = "00"
+    signature = "guess(hint, hidden)"
+    delegates = True
+    forbids = ("course_utils.measure.sparsity",)
+    reference = staticmethod(lambda hint, hidden: 1 / 0)
+
+    def cases(self, rng):
+        return {
+            "small": [(1, Withheld(4)), (2, Withheld(5))],
+            "large": [(3, [Withheld(100)])],
+        }
+
+    def wanted(self, case):
+        return engine.Outcome(None, [], None)  # the reference is not to be run
+
+    def verify(self, case, data):
+        hidden = case[1] if isinstance(case[1], Withheld) else case[1][0]
+        off = abs(data.returned - hidden.value)
+        if off > 10:
+            return "far away."
+        return Partly(1 - off / 10, f"{off} away.") if off else None
+
+
+def test_a_withheld_part_of_a_case_is_seen_by_verify_alone():
+    seen = []
+    engine.grade(Guess(), lambda *inputs: seen.append(inputs) or 0)
+    assert seen == [(1, None), (2, None), (3, [None])]
+
+
+def test_a_withheld_part_cannot_be_sent():
+    with pytest.raises(TypeError, match="withheld stays where answers are judged"):
+        encode({"case": [1, Withheld(2)]})
+
+
+@pytest.mark.parametrize(
+    ("guesses", "score", "sentences"),
+    [
+        ({1: 4, 2: 5, 3: 100}, 1.0, []),
+        ({1: 4, 2: 5, 3: 95}, (1 + 0.5) / 2, ["3, [None]): 5 away."]),
+        ({1: 4, 2: 5, 3: 5}, 0.5, ["far away."]),
+        ({1: 3, 2: 8, 3: 100}, (0.7 + 1) / 2, ["1 away."]),  # worth the worst, told of the first
+        ({1: 2, 2: 50, 3: 98}, 0.0, ["2 away.", "2 away."]),  # nothing without the ordinary ones
+    ],
+)
+def test_an_answer_can_be_partly_right(guesses, score, sentences):
+    class Shown(Guess):
+        def shown(self, case):
+            return f"guess({case[0]}, [None])"
+
+    result = engine.grade(Shown(), lambda hint, hidden: guesses[hint])
+    assert result.score == pytest.approx(score)
+    assert result.status == ("correct" if score == 1 else "incorrect")
+    assert len(result.messages) == len(sentences)
+    for message, sentence in zip(result.messages, sentences, strict=True):
+        assert sentence in message
+    if score == 1:
+        assert set(result.groups.values()) == {True}
+    assert all(type(passed) is bool for passed in result.groups.values())
+
+
+def test_only_groups_that_are_wholly_right_count_as_passed():
+    result = engine.grade(Guess(), lambda hint, hidden: {1: 4, 2: 5, 3: 99}[hint])
+    assert result.groups == {"small": True, "large": False}
+
+
+def test_an_exercise_can_welcome_every_helper_but_its_own_solution():
+    helped = {1: 4, 2: 5, 3: 100}
+
+    def with_help(hint, hidden):
+        masks.keep_local({"w": torch.rand(4)}, 0.5)
+        find("keep_largest").reference(torch.rand(4), 2)
+        return helped[hint]
+
+    assert engine.grade(Guess(), with_help).status == "correct"
+    for refused in (lambda h, _: Guess.reference(h, _), lambda h, _: bound_earlier(torch.rand(2))):
+        result = engine.grade(Guess(), refused)
+        assert (result.score, result.groups) == (0.0, {"small": False, "large": False})
+        assert "Delegated work" in result.messages[0]
+
+
+def test_an_exercise_can_say_in_its_own_words_why_a_function_is_refused():
+    class Strict(Guess):
+        def refused(self, function):
+            return f"No {function} here."
+
+    result = engine.grade(Strict(), lambda hint, hidden: bound_earlier(torch.rand(2)))
+    assert result.messages == ["No sparsity here."]
 
 
 class Explosive(Exception):
@@ -306,6 +401,10 @@ def test_tensors_travel_bit_by_bit(tensor):
 def test_what_is_not_plain_travels_by_the_name_of_its_type():
     assert decode(encode([object(), {1, 2}])) == [Other("object"), Other("set")]
     assert isinstance(decode(encode(torch.zeros(2).to_sparse())), Other)
+
+
+def test_what_is_not_plain_keeps_its_name_on_a_second_journey():
+    assert decode(encode(decode(encode([object()])))) == [Other("object")]
 
 
 def test_two_names_for_one_tensor_both_travel():

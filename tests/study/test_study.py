@@ -96,6 +96,12 @@ def test_the_solution_shows_on_insistence():
     assert "def keep_largest" in study.solution("keep_largest", insist=True).plain
 
 
+def test_the_solution_of_a_pair_shows_both_functions():
+    shown = study.solution("pack", insist=True).plain
+    assert "def pack(weight" in shown
+    assert "def unpack(bits" in shown
+
+
 @pytest.mark.parametrize(
     ("answer", "said"), [(unwritten, "not written"), (half_right, "not right")]
 )
