@@ -300,6 +300,69 @@ def scatter(
         return _finished(fig, title)
 
 
+def fronts(
+    points: Mapping[str, tuple[float, ...]],
+    reference: Sequence[tuple[float, ...]],
+    costs: Sequence[str],
+    budgets: Sequence[float],
+    title: str | None = None,
+) -> Figure:
+    """Networks against a reference front, a panel for each cost. A network is its accuracy and
+    then its costs, all as shares of something (0 to 1); a budget is a dashed line.
+
+    Numbers stand for the names below. A filled marker: none of the other networks is as good for
+    less. What falls far below the reference is an arrow at the bottom edge, with its accuracy.
+    """
+    for network in (*points.values(), *reference):
+        _require_length("costs and an accuracy", ["", *costs], "a network", network)
+    _require_length("costs", costs, "budgets", budgets)
+    if not reference:
+        raise ValueError("there is no reference front to draw.")
+    best, worst = max(row[0] for row in reference), min(row[0] for row in reference)
+    top = max([best, *(row[0] for row in points.values())])
+    floor = max(min([worst, *(row[0] for row in points.values())]), worst - 0.05)
+    with style():
+        fig, grid = _panels(len(costs), len(costs), width=3.3, height=3.4)
+        for at, (axes, cost, budget) in enumerate(zip(grid, costs, budgets, strict=True), 1):
+            axes.grid(True, axis="both")
+            line = sorted((row[at], row[0]) for row in reference)
+            axes.plot(*zip(*line, strict=True), "-x", color="#888888", label="reference front")
+            axes.axvline(budget, color=INK, linestyle="--", linewidth=1, label="budget")
+            rows = [(row[at], row[0]) for row in points.values()]
+            for number, (x, y) in enumerate(rows, 1):
+                beaten = any(a <= x and b >= y and (a, b) != (x, y) for a, b in rows)
+                below = y < floor
+                axes.plot(
+                    x,
+                    max(y, floor),
+                    linestyle="none",
+                    marker=r"$\downarrow$" if below else MARKERS[(number - 1) % len(MARKERS)],
+                    color=COLOURS[(number - 1) % len(COLOURS)],
+                    fillstyle="none" if beaten else "full",
+                    markersize=8,
+                    clip_on=False,
+                )
+                text = f"{number}: {100 * y:.0f} %" if below else str(number)
+                place = {"xytext": (7, 4), "textcoords": "offset points", "fontsize": 9}
+                axes.annotate(text, (x, max(y, floor)), **place)
+            widest = max(x for x, _ in rows + line) / min(x for x, _ in rows + line)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(
+                LogLocator(subs=(1, 3) if widest > 5 else (1, 2, 3, 4, 5, 6, 8))
+            )
+            axes.xaxis.set_minor_locator(NullLocator())
+            _write_ticks(axes.xaxis, percent=True)
+            _write_ticks(axes.yaxis, percent=True)
+            axes.margins(x=0.12)
+            axes.set_ylim(floor - 0.05 * (top - floor), top + 0.12 * (top - floor))
+            axes.set_xlabel(cost)
+        grid[0].set_ylabel("right on validation")
+        fig.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        below = [f"{number} {name}" for number, name in enumerate(points, 1)]
+        fig.supxlabel("\n".join(below), fontsize=9, x=0.01, ha="left")
+        return _finished(fig, title)
+
+
 def _panels(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """A figure of `count` axes in rows of `columns`; sizes of one panel in inches."""
     rows = math.ceil(count / columns)

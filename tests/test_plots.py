@@ -12,6 +12,8 @@ from course_utils import models, plots
 
 X = [0.0, 0.5, 0.9]
 SEEDS = [[0.9, 0.8, 0.2], [1.0, 0.6, 0.4]]
+NETWORKS = {"thin": (0.98, 0.1, 0.2), "thick": (0.97, 0.5, 0.1), "ruined": (0.1, 0.6, 0.3)}
+FRONT = [(0.99, 0.5, 0.4), (0.96, 0.05, 0.05)]
 
 
 def every_figure():
@@ -23,6 +25,7 @@ def every_figure():
         "curve": plots.curve(X, {"one": X, "two": SEEDS}, "sparsity", "accuracy", title="Cost"),
         "picture": plots.weights_as_picture(torch.rand(4, 6), torch.eye(4, 6), title="Mask"),
         "scatter": plots.scatter({"a": (1, 2), "b": (2, 4)}, "MACs", "ms", title="Time"),
+        "fronts": plots.fronts(NETWORKS, FRONT, ["MACs", "file"], [0.2, 0.1], title="Fronts"),
     }
 
 
@@ -31,7 +34,7 @@ def figures():
     return every_figure()
 
 
-@pytest.mark.parametrize("kind", ["histogram", "grid", "bars", "curve", "picture", "scatter"])
+@pytest.mark.parametrize("kind", [*every_figure()])
 def test_a_figure_is_titled_opaque_and_fits_its_page(figures, kind):
     fig = figures[kind]
     assert fig.get_suptitle()
@@ -313,3 +316,39 @@ def test_logarithmic_axes_are_written_in_plain_numbers():
 def test_no_points_are_refused():
     with pytest.raises(ValueError, match="no points to draw"):
         plots.scatter({}, "x", "y")
+
+
+# --- Fronts ---------------------------------------------------------------------------------------
+
+
+def test_a_front_has_a_panel_for_each_cost_with_its_budget_and_every_network():
+    fig = every_figure()["fronts"]
+    assert [axes.get_xlabel() for axes in fig.axes] == ["MACs", "file"]
+    assert fig.get_supxlabel().splitlines() == ["1 thin", "2 thick", "3 ruined"]
+    for place, (axes, budget) in enumerate(zip(fig.axes, [0.2, 0.1], strict=True), 1):
+        reference, limit, *networks = axes.lines
+        assert reference.get_xydata().tolist() == sorted([r[place], r[0]] for r in FRONT)
+        assert set(limit.get_xdata()) == {budget}
+        assert [line.get_xdata()[0] for line in networks] == [r[place] for r in NETWORKS.values()]
+
+
+def test_a_network_that_another_equals_for_less_is_drawn_hollow():
+    macs, size = every_figure()["fronts"].axes
+    assert [line.get_fillstyle() for line in macs.lines[2:]] == ["full", "none", "none"]
+    assert [line.get_fillstyle() for line in size.lines[2:]] == ["full", "full", "none"]
+
+
+def test_a_network_far_below_the_front_stays_on_the_page_with_its_accuracy():
+    axes = every_figure()["fronts"].axes[0]
+    assert [text.get_text() for text in axes.texts] == ["1", "2", "3: 10 %"]
+    low, high = axes.get_ylim()
+    assert all(low <= line.get_ydata()[0] <= high for line in axes.lines[2:])
+    assert low > 0.85
+
+
+@pytest.mark.parametrize(
+    ("networks", "front"), [({"a": (0.9, 0.1)}, FRONT), (NETWORKS, [(0.9, 0.1)]), (NETWORKS, [])]
+)
+def test_networks_without_a_cost_or_no_front_at_all_are_refused(networks, front):
+    with pytest.raises(ValueError, match=r"entries, but|no reference front"):
+        plots.fronts(networks, front, ["MACs", "file"], [0.2, 0.1])

@@ -13,6 +13,7 @@ __all__ = [
     "enter",
     "hand_in",
     "hint",
+    "leaderboard",
     "ledger",
     "outcome",
     "predict",
@@ -22,6 +23,7 @@ __all__ = [
     "quiz",
     "review",
     "solution",
+    "submit",
     "yours_or_ours",
 ]
 

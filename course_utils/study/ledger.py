@@ -19,24 +19,26 @@ DENSE = ("00", "the trained network")  # the row that all others are compared wi
 
 def enter(lesson: str, what: str, model: nn.Module) -> Panel:
     """Measure a network, write its row, and show the ledger. The same row again replaces it."""
-    dense = models.load("cnn")
     if (lesson, what) != DENSE and not log.read("ledger", " ".join(DENSE)):
-        enter(*DENSE, dense)
-    digits = data.digits()
+        enter(*DENSE, models.load("cnn"))
+    log.append("ledger", f"{lesson} {what}", **measured(model))
+    return ledger()
+
+
+def measured(model: nn.Module) -> dict:
+    """What a row says: the figures of a network, and the trained one's own accuracy."""
+    dense, digits = models.load("cnn"), data.digits()
     example = digits.x_val[:1]
     faster, _ = measure.speedup(dense, model, example)
     milliseconds, _ = measure.latency(model, example)
-    log.append(
-        "ledger",
-        f"{lesson} {what}",
-        accuracy=accuracy(model, digits.x_val, digits.y_val),
-        bytes=measure.bytes_on_disk(model),
-        macs=measure.macs(model, example),
-        milliseconds=milliseconds,
-        time=1 / faster,
-        dense_accuracy=accuracy(dense, digits.x_val, digits.y_val),
-    )
-    return ledger()
+    return {
+        "accuracy": accuracy(model, digits.x_val, digits.y_val),
+        "bytes": measure.bytes_on_disk(model),
+        "macs": measure.macs(model, example),
+        "milliseconds": milliseconds,
+        "time": 1 / faster,
+        "dense_accuracy": accuracy(dense, digits.x_val, digits.y_val),
+    }
 
 
 def ledger() -> Panel:
