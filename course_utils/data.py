@@ -1,10 +1,12 @@
 """The images of the course: always the digits; Fashion-MNIST and CIFAR-10 for those online.
+And a text, for the bonus lesson, that the course writes itself.
 
 Every data set comes as training and validation images. Decisions are made on validation: the
 test images stay closed until a lesson's last step says that its decisions are made.
 """
 
 import gzip
+import math
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -68,6 +70,140 @@ def fashion_mnist(root: Path | str | None = None) -> Images:
 def cifar10(root: Path | str | None = None) -> Images:
     """60,000 colour photographs, 32 x 32 (170 MB to fetch once); the digits where that fails."""
     return _fetched_or_digits("cifar10", root)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Text:
+    """Lines of words as int64 numbers (N, 32): what was read, and beside each word the next one.
+
+    `least_perplexity` is what somebody who knows the grammar by heart reaches on the validation
+    lines: the text is written by chance, and chance cannot be foreseen.
+    """
+
+    words: tuple[str, ...]
+    x_train: Tensor
+    y_train: Tensor
+    x_val: Tensor
+    y_val: Tensor
+    least_perplexity: float
+
+    def read(self, line: Tensor) -> str:
+        return " ".join(self.words[number] for number in line.tolist())
+
+    def __repr__(self) -> str:
+        return (
+            f"{len(self.x_train)} training and {len(self.x_val)} validation lines of "
+            f"{self.x_train.shape[1]} words, {len(self.words)} different ones"
+        )
+
+
+def sentences() -> Text:
+    """2,000 lines of a little English to train on and 500 to decide with, always the same.
+
+    A verb agrees with its subject, which may stand some way back; a bracket that opens closes;
+    after a comma, words from before it come again. See `_Writer`.
+    """
+    x_train, y_train, _ = written(2000, seed=1)
+    x_val, y_val, surprise = written(500, seed=2)
+    least = math.exp(surprise.mean().item())
+    return Text(WORDS, x_train, y_train, x_val, y_val, least)
+
+
+def written(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """So many lines: their words, the words that follow, and how surprising each of these is, in
+    nats, for whoever knows the grammar (0 where it leaves no choice)."""
+    lines, surprise = _lines(count, seed)
+    return torch.tensor(lines[:, :-1]), torch.tensor(lines[:, 1:]), torch.tensor(surprise)
+
+
+@lru_cache
+def _lines(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    writer = _Writer(seed)
+    lines, surprises = zip(*(writer.line() for _ in range(count)), strict=True)
+    number = {word: place for place, word in enumerate(WORDS)}
+    return np.array([[number[word] for word in line] for line in lines]), np.array(surprises)
+
+
+LINE = 32  # words of a line, to which the one after the last is added
+NOUNS = {"cat": "cats", "dog": "dogs", "bird": "birds", "fox": "foxes"}
+INTRANSITIVE = {"sleeps": "sleep", "runs": "run", "sings": "sing"}
+TRANSITIVE = {"sees": "see", "likes": "like", "hears": "hear"}
+VERBS = {**INTRANSITIVE, **TRANSITIVE}
+ADJECTIVES = ("old", "small", "red")
+ALL_NOUNS = (*NOUNS, *NOUNS.values())
+MARKS = (".", ",", "(", ")", "the", "and", "that", "near", "too")
+WORDS = (*MARKS, *ADJECTIVES, *ALL_NOUNS, *VERBS, *VERBS.values())
+
+
+class _Writer:
+    """Writes lines of sentences and notes how surprising each word is.
+
+    Each choice shows at once in the word it leads to, so the probability of the choice is the
+    word's own, given all words before it.
+    """
+
+    def __init__(self, seed: int):
+        self.dice = np.random.RandomState(seed)  # its numbers are promised never to change
+        self.words: list[str] = []
+        self.surprise: list[float] = []
+
+    def line(self) -> tuple[list[str], list[float]]:
+        """A full stop and 32 more words: the last sentence may break off."""
+        self.words, self.surprise = ["."], []
+        while len(self.words) <= LINE:
+            self._sentence()
+        return self.words[: LINE + 1], self.surprise[:LINE]
+
+    def _sentence(self) -> None:
+        subject = self._noun(adjectives=True)
+        verb = self._verb(VERBS, subject, {"near": 0.2, "that": 0.15, "(": 0.15})
+        if verb in ("near", "that", "("):
+            other = self._noun()
+            if verb == "that":
+                self._verb(TRANSITIVE, other)
+            elif verb == "(":
+                self._verb(INTRANSITIVE, other)
+                self._say(")")
+            verb = self._verb(VERBS, subject)
+        singular = next(one for one, many in VERBS.items() if verb in (one, many))
+        last = None if singular in INTRANSITIVE else self._noun()
+        if self._choose({".": 0.5, ",": 0.5}) == ".":
+            return
+        self._say("and")
+        if last is None:
+            self._say(self._form(singular, self._noun()), "too", ".")
+        else:
+            self._say("the", last, self._form(singular, last), "the", subject, ".")
+
+    def _noun(self, adjectives: bool = False) -> str:
+        self._say("the")
+        chance = 0.4 if adjectives else 0.0
+        nouns = dict.fromkeys(ALL_NOUNS, (1 - chance) / len(ALL_NOUNS))
+        word = self._choose(nouns | dict.fromkeys(ADJECTIVES[: 3 * adjectives], chance / 3))
+        return word if word in ALL_NOUNS else self._choose(dict.fromkeys(ALL_NOUNS, 1 / 8))
+
+    def _verb(self, verbs: dict[str, str], noun: str, instead: dict[str, float] | None = None):
+        instead = instead or {}
+        forms = [self._form(verb, noun) for verb in verbs]
+        return self._choose(
+            dict.fromkeys(forms, (1 - sum(instead.values())) / len(forms)) | instead
+        )
+
+    @staticmethod
+    def _form(verb: str, noun: str) -> str:
+        return verb if noun in NOUNS else VERBS[verb]
+
+    def _say(self, *words: str) -> None:
+        self.words += words
+        self.surprise += [0.0] * len(words)
+
+    def _choose(self, chances: dict[str, float]) -> str:
+        reach = np.cumsum(list(chances.values()))
+        drawn = np.searchsorted(reach, self.dice.random_sample() * reach[-1], side="right")
+        word = list(chances)[drawn]
+        self.words.append(word)
+        self.surprise.append(-math.log(chances[word] / reach[-1]))
+        return word
 
 
 def decisions_are_made() -> None:

@@ -115,6 +115,85 @@ def test_images_without_their_labels_are_refused_at_once():
         data.batches(torch.zeros(4), torch.zeros(3))
 
 
+# --- the text
+
+
+@pytest.fixture(scope="module")
+def text():
+    return data.sentences()
+
+
+def complete_sentences(text):
+    lines = [text.read(line) for line in torch.cat([text.x_train, text.x_val])]
+    whole = [sentence for line in lines for sentence in line.removeprefix(". ").split(" . ")[:-1]]
+    return [sentence.split() for sentence in whole]
+
+
+def test_the_text_has_the_promised_sizes_and_the_next_word_beside_each(text):
+    assert repr(text) == ("2000 training and 500 validation lines of 32 words, 32 different ones")
+    for x, y in ((text.x_train, text.y_train), (text.x_val, text.y_val)):
+        assert x.dtype == y.dtype == torch.int64
+        assert torch.equal(x[:, 1:], y[:, :-1])
+    assert set(text.x_train.unique().tolist()) == set(range(len(set(text.words)))) == set(range(32))
+    assert {text.words[line[0]] for line in text.x_train} == {"."}
+
+
+def test_the_text_is_the_same_every_time_and_none_of_it_is_in_both_parts(text):
+    again = data.sentences()
+    assert torch.equal(text.x_train, again.x_train) and torch.equal(text.y_val, again.y_val)
+    assert text.read(text.x_val[0]).startswith(". the dogs sleep , and the fox sleeps too .")
+    both = {tuple(line.tolist()) for line in text.x_train} & {
+        tuple(line.tolist()) for line in text.x_val
+    }
+    assert not both
+
+
+def test_verbs_agree_with_their_subjects_however_far_these_are(text):
+    far = 0
+    for words in complete_sentences(text):
+        words = [word for word in words if word not in ("old", "small", "red")]
+        subject, after = words[words.index("the") + 1], words[words.index("the") + 2]
+        skipped = {"near": 5, "that": 6, "(": 7}.get(after, 2)
+        verb = words[words.index("the") + skipped]
+        assert verb in (data.VERBS if subject in data.NOUNS else data.VERBS.values()), words
+        far += skipped > 2
+    assert far > 1000
+
+
+def test_brackets_close_and_words_from_before_the_comma_come_again(text):
+    singular = {form: one for one, many in data.VERBS.items() for form in (one, many)}
+    echoes = 0
+    for words in complete_sentences(text):
+        assert words.count("(") == words.count(")")
+        if "," in words:
+            before, after = words[: words.index(",")], words[words.index(",") + 1 :]
+            verb = next(word for word in reversed(before) if word in singular)
+            assert singular[next(word for word in after if word in singular)] == singular[verb]
+            if after[-1] != "too":
+                assert after[2] == before[-1] and after[-1] in before
+            echoes += 1
+    assert echoes > 1000
+
+
+def test_the_surprise_is_what_the_words_frequencies_say():
+    x, y, surprise = data.written(3000, seed=5)
+    nouns = [data.WORDS.index(noun) for noun in data.ALL_NOUNS]
+    after_start = y[:, 1]  # the word after ". the"
+    for noun in nouns:
+        share = (after_start == noun).double().mean().item()
+        assert share == pytest.approx(0.6 / 8, abs=0.02)
+        assert surprise[after_start == noun, 1].numpy() == pytest.approx(-np.log(0.6 / 8))
+    assert (surprise[:, 0] == 0).all() and (y[:, 0] == data.WORDS.index("the")).all()
+    after_near = x == data.WORDS.index("near")
+    assert (surprise[after_near] == 0).all()
+
+
+def test_the_least_perplexity_is_that_of_the_writer(text):
+    *_, surprise = data.written(500, seed=2)
+    assert text.least_perplexity == pytest.approx(np.exp(surprise.mean().item()))
+    assert 2 < text.least_perplexity < 4
+
+
 # --- the data sets that have to be fetched: tiny ones, in the real formats
 
 
