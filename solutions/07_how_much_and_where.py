@@ -1162,20 +1162,32 @@ if predicted("best_search"):
 # verdict on AMC but a habit: *run the cheap search beside the clever one, on the same number of
 # looks*.
 #
-# **More than one budget.** The same with a quarter of the MACs and with half, 60 looks each:
+# **More than one budget.** The same with 60 looks for each of three budgets. Together they are a
+# method's front:
 
 # %% varies demo
 if predicted("best_search"):
-    print("right on the reporting half, mean and deviation of 3 seeds")
-    print("                     25 % of the MACs    50 % of the MACs")
-    for name in ("equal ratios", "size-aware", "local search", "agent (REINFORCE)"):
-        line = f"{name:18}"
-        for kept in (0.25, 0.5):
-            percents = [reported(name, seed, kept=kept, allowed=60) for seed in range(3)]
-            line += f"   {np.mean(percents):7.1f} ± {np.std(percents, ddof=1):4.1f} %"
-        print(line)
+    budgets = [0.25, 0.35, 0.5]
+    fronts = {
+        name: [
+            [reported(name, seed, kept=kept, allowed=60) for kept in budgets] for seed in range(3)
+        ]
+        for name in ("equal ratios", "size-aware", "local search", "agent (REINFORCE)")
+    }
+    display(
+        plots.curve(
+            budgets,
+            fronts,
+            xlabel="share of the MACs kept",
+            ylabel="% right (reporting half)",
+            title="The fronts of four methods",
+            percent_x=True,
+        )
+    )
 
 # %% [markdown]
+# Look at the error bars before you put the methods in an order.
+#
 # All these networks were judged *without* fine-tuning, as AMC does it, because training each would
 # cost too much. Does the winner stay the winner when it is trained afterwards?
 
