@@ -257,7 +257,7 @@ if predicted("the_best_rate"):
     )
 
 # %% [markdown]
-# At 50 % it makes no difference: there is nothing to mend. At 90 % the rule does harm. Why? The
+# At 50 % it makes little difference: there is little to mend. At 90 % the rule does harm. Why? The
 # reason behind it, "nearly converged", is true of the network *before* the cut. Afterwards it has a
 # long way to go, and a small rate cannot go it. Adam moves a weight by no more than about the rate
 # in each step. So count how far the weights got:
