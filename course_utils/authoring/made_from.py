@@ -35,10 +35,15 @@ def made_from(lesson: Lesson) -> dict[str, str]:
 
 
 def _is_anothers(path: Path, lesson: Lesson) -> bool:
-    """The data of quizzes that a built lesson does not show: it shows its own questions, in
-    English."""
-    data = QUIZ in path.parents and path.suffix != ".py"
-    return data and not path.name.startswith(f"{lesson.number}_")
+    """The data of quizzes that a built lesson does not show: it shows its own questions with their
+    pictures, in English."""
+    if QUIZ not in path.parents or path.suffix == ".py":
+        return False
+    own = (QUIZ / "bank").glob(f"{lesson.number}_*.yaml")
+    if path.suffix == ".png":  # named after the question
+        asked = f"id: {path.stem}\n"
+        return not any(asked in file.read_text(encoding="utf-8") for file in own)
+    return path not in own
 
 
 def digest(path: Path) -> str:

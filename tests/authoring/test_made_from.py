@@ -1,6 +1,7 @@
 import pytest
 
 from course_utils import exercises
+from course_utils.authoring.build import ROOT
 from course_utils.authoring.made_from import digest, made_from, package_files
 from course_utils.authoring.source import read
 
@@ -126,9 +127,12 @@ def test_a_lesson_with_a_quiz_depends_on_its_own_questions_and_no_others(tmp_pat
     path.write_text(quiz, encoding="utf-8")
     used = set(made_from(read(path)))
     assert {"course_utils/study/quizzes.py", "course_utils/quiz/markup.py"} <= used
-    assert {name for name in used if "/bank/" in name} == {
-        "course_utils/quiz/bank/01_networks_and_weights.yaml"
-    }
+    bank = ROOT / "course_utils" / "quiz" / "bank"
+    own = bank / "01_networks_and_weights.yaml"
+    pictures = [p for p in bank.rglob("*.png") if f"id: {p.stem}\n" in own.read_text("utf-8")]
+    assert pictures
+    expected = {path.relative_to(ROOT).as_posix() for path in [own, *pictures]}
+    assert {name for name in used if "/bank/" in name} == expected
     assert not [name for name in used if name.endswith(".po")]
 
 
