@@ -1,7 +1,7 @@
 """Runs an answer on an exercise's cases and judges what comes back.
 
-The two halves are separate on purpose. `observe` runs beside the learner's code and returns
-nothing but plain data; `judge` looks at that data and never at the learner's objects, so it can
+The two halves are separate on purpose. `observe_all` runs beside the learner's code and returns
+nothing but plain data; `verdict` looks at that data and never at the learner's objects, so it can
 sit in another process. In a notebook both run in one.
 """
 
@@ -24,7 +24,7 @@ from torch import nn
 from course_utils.exercises.compare import identical, show
 from course_utils.exercises.delegation import GUARDED, forbidden, function_named, public_functions
 from course_utils.exercises.networks import build, is_network, state
-from course_utils.exercises.plain import Withheld, decode, encode
+from course_utils.exercises.plain import Withheld, decode, encode, laid_out
 
 # What a check changes for its time (stderr, torch's defaults, who may be called) is the process's.
 _one_at_a_time = threading.RLock()
@@ -107,31 +107,58 @@ class Result(NamedTuple):
     groups: dict[str, bool]  # which groups of cases passed
 
 
+class Observed(NamedTuple):
+    """All that a verdict needs to know of an answer, as plain data."""
+
+    untouched: bool
+    not_callable: str  # the name of its type; "" for what can be called
+    delegated: list[str]  # the functions it called and may not call
+    outcomes: dict[str, list[Outcome]]  # for each group of cases
+
+
 def grade(exercise: Exercise, answer, seed=0) -> Result:
-    with _one_at_a_time, _undisturbed():
-        return _grade(exercise, answer, seed)
+    with _one_at_a_time:
+        groups = draw(exercise, seed)
+        return verdict(exercise, groups, observe_all(exercise, groups, answer))
 
 
-def _grade(exercise: Exercise, answer, seed) -> Result:
-    if is_untouched(answer):
-        return _not_attempted(exercise)
-    if not _is_callable(answer):
-        wants = f"{exercise.name} must be given as a function, and this is {type(answer).__name__}."
-        return Result(exercise.name, "incorrect", 0.0, [wants], {})
-    groups = exercise.cases(_rng(exercise.name, seed))
-    with forbidden(_guarded(exercise)) as delegated:
-        outcomes = {
-            group: [observe(exercise, case, answer) for case in cases]
-            for group, cases in groups.items()
-        }
-        delegated = list(delegated)
-    everything = [outcome for group in outcomes.values() for outcome in group]
-    if all(outcome.error and outcome.error["stub"] for outcome in everything):
-        return _not_attempted(exercise)
-    if delegated:
-        message = exercise.refused(delegated[0])
-        return Result(exercise.name, "incorrect", 0.0, [message], dict.fromkeys(groups, False))
-    return judge(exercise, groups, outcomes)
+def draw(exercise: Exercise, seed) -> dict[str, list[tuple]]:
+    """The cases of a seed, always the same ones."""
+    with _undisturbed():
+        return exercise.cases(_rng(exercise.name, seed))
+
+
+def observe_all(exercise: Exercise, groups: dict, answer) -> Observed:
+    """Run an answer on all cases."""
+    with _undisturbed():
+        if is_untouched(answer):
+            return Observed(True, "", [], {})
+        if not _is_callable(answer):
+            return Observed(False, type(answer).__name__, [], {})
+        with forbidden(guarded(exercise)) as delegated:
+            outcomes = {
+                group: [observe(exercise, case, answer) for case in cases]
+                for group, cases in groups.items()
+            }
+            return Observed(False, "", list(delegated), outcomes)
+
+
+def verdict(exercise: Exercise, groups: dict, observed: Observed) -> Result:
+    """Judge an answer by what was observed; runs nothing of the learner's."""
+    with _undisturbed():
+        if observed.untouched:
+            return _not_attempted(exercise)
+        if observed.not_callable:
+            wants = f"{exercise.name} must be given as a function, and this is"
+            message = f"{wants} {observed.not_callable}."
+            return Result(exercise.name, "incorrect", 0.0, [message], {})
+        everything = [outcome for group in observed.outcomes.values() for outcome in group]
+        if all(outcome.error and outcome.error["stub"] for outcome in everything):
+            return _not_attempted(exercise)
+        if observed.delegated:
+            message = exercise.refused(observed.delegated[0])
+            return Result(exercise.name, "incorrect", 0.0, [message], dict.fromkeys(groups, False))
+        return judge(exercise, groups, observed.outcomes)
 
 
 def judge(exercise: Exercise, groups: dict, outcomes: dict) -> Result:
@@ -223,9 +250,7 @@ def materialise(value):
     if is_network(value):
         return build(value)
     if isinstance(value, torch.Tensor):
-        # `clone` would lay a transposed or strided tensor out anew; cases mean theirs to stay.
-        copy = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
-        return copy.copy_(value)
+        return laid_out(value, value.stride())  # `clone` would lay a transposed tensor out anew
     if isinstance(value, list | tuple):
         return type(value)(materialise(item) for item in value)
     if isinstance(value, dict):
@@ -332,7 +357,8 @@ def _not_attempted(exercise: Exercise) -> Result:
     return Result(exercise.name, "not attempted", 0.0, [message], {})
 
 
-def _guarded(exercise: Exercise) -> list[Callable]:
+def guarded(exercise: Exercise) -> list[Callable]:
+    """What an answer to this exercise may not call."""
     from course_utils.exercises import every
 
     named = [function_named(path) for path in exercise.forbids]

@@ -5,6 +5,10 @@ them as JSON with the tensors behind it in safetensors form; `decode` reads that
 run code. Anything else becomes `Other(type name)`, so a check can say what came back instead;
 only what is `Withheld` is refused, because it must not travel.
 Every check sends its results through here, in the notebook too: the same data is judged in both.
+
+Cases travel the other way, with `encode_cases`: how a tensor lies in memory belongs to a case, and
+what is withheld stays behind. Their form is for cases alone, because laying out what a stranger
+describes could take any amount of memory.
 """
 
 import json
@@ -40,6 +44,42 @@ def decode(data: bytes):
     if size > len(data) - 8:
         raise ValueError("This is not encoded plain data: it ends too early.")
     return _value(json.loads(data[8 : 8 + size]), safetensors.torch.load(data[8 + size :]))
+
+
+def encode_cases(groups: dict[str, list[tuple]]) -> bytes:
+    strides = []
+
+    def sent(leaf):
+        if isinstance(leaf, torch.Tensor):
+            strides.append(list(leaf.stride()))
+        return None if isinstance(leaf, Withheld) else leaf
+
+    return encode({"groups": _each(groups, sent), "strides": strides})
+
+
+def decode_cases(data: bytes) -> dict[str, list[tuple]]:
+    """As they were, with None for what is withheld."""
+    sent = decode(data)
+    strides = iter(sent["strides"])
+
+    def received(leaf):
+        return laid_out(leaf, next(strides)) if isinstance(leaf, torch.Tensor) else leaf
+
+    return _each(sent["groups"], received)
+
+
+def laid_out(tensor: torch.Tensor, stride: tuple[int, ...]) -> torch.Tensor:
+    """A copy that lies in memory like this."""
+    return torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype).copy_(tensor)
+
+
+def _each(value, change):
+    """The same lists, tuples and dicts, with every leaf changed."""
+    if isinstance(value, list | tuple):
+        return type(value)(_each(item, change) for item in value)
+    if isinstance(value, dict):
+        return {key: _each(item, change) for key, item in value.items()}
+    return change(value)
 
 
 def _tree(value, tensors):
