@@ -1,0 +1,429 @@
+"""The warm parent inside the sandbox, and what it does for each job. `sandbox` is the outside.
+
+It imports what every job would import, and computes nothing. For a job it is handed two
+descriptors, one to read the job from and one to write what it says to, and forks; it never reads
+from either, so nothing of one job is left in the memory that the next one is forked from. Behind
+the fork the job gets walls of its own, and a process 1 that only reaps. The parent watches how much
+memory and how many processes there are, interrupts and kills when told, and says how it ended.
+
+It is started as part of a package that holds only this file and `namespaces`, and imports nothing
+else of the course but the program's module. Without isolation (`plain`) the same program runs once,
+in an ordinary fresh process.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import random
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+
+STUDENT = 1000  # who one is inside, whoever started it
+ORDINARY = 65533  # who root becomes on the outside of those walls
+ROOM = "/student"  # all that a job may write lies here
+WATCH = 0.05  # seconds between two looks at memory and processes
+FRAME = struct.Struct(">cQ")  # what is said: kind, length
+BEGIN, PART, STEP, DONE, FAILED = b"b", b"p", b"s", b"d", b"f"
+WARM = [
+    "torch",
+    "torch._dynamo",
+    "torchvision",
+    "numpy",
+    "matplotlib.pyplot",
+    "matplotlib_inline.backend_inline",
+    "IPython.core.interactiveshell",
+]
+
+
+# --- The warm parent ------------------------------------------------------------------------------
+
+
+def serve(settings: dict) -> None:
+    """Answer until the other end is closed. `settings`: package, program, sites, kept, core."""
+    from . import namespaces as walls
+
+    control = socket.socket(fileno=os.dup(0))
+    _nothing_on([0, 1])
+    try:
+        _enter(walls, settings)
+        trial = _Job(walls, settings["kept"], lambda: os._exit(0))
+        ended = trial.finish(control=None, limits={"memory": 2**40, "processes": 64})
+        if ended != {"status": 0}:
+            raise OSError(0, f"a first trial did not end well ({ended})")
+        _answer(control, {"walls": "stand"})
+    except OSError as error:
+        _answer(control, {"missing": str(error.strerror or error)})
+        return
+    function = _load(settings, WARM)
+    threads = len(os.listdir("/proc/self/task"))
+    if threads > 1:
+        raise RuntimeError(f"{threads} threads run after the imports: it is not safe to fork.")
+    gc.collect()
+    gc.freeze()
+    walls.gather_pages()
+    _nothing_on([2])
+    _answer(control, {"ready": True})
+    while True:
+        asked, descriptors, *_ = socket.recv_fds(control, 65536, 2)
+        if not asked:
+            return
+        if len(descriptors) == 2:  # otherwise a late word about the job before
+            _answer(control, _one_job(walls, settings, function, control, asked, descriptors))
+
+
+def _enter(walls, settings: dict) -> None:
+    """What cannot be done by bubblewrap: root becomes an ordinary user with a /proc of its own."""
+    if os.getuid() == 0:
+        # bubblewrap covers parts of root's /proc, and from a covered one no job could get its own
+        walls.mount("proc", "/proc", "proc", walls.NO_SETUID | walls.NO_DEVICES | walls.NO_PROGRAMS)
+        for folder in (ROOM, os.environ["HOME"]):
+            os.chown(folder, ORDINARY, ORDINARY)
+        os.setgroups([])
+        os.setresgid(ORDINARY, ORDINARY, ORDINARY)
+        os.setresuid(ORDINARY, ORDINARY, ORDINARY)
+    os.umask(0o022)
+    if settings["core"] is not None:
+        os.sched_setaffinity(0, {settings["core"]})  # and no job can widen it
+    walls.readable_by_others(False)
+
+
+def _load(settings: dict, warm: list[str]):
+    """The program's function, with everything imported that its jobs will need."""
+    sys.path[:] = [settings["package"], *sys.path]
+    sys.path += [site for site in settings["sites"] if site not in sys.path]
+    for name in warm:
+        importlib.import_module(name)
+    module, _, function = settings["program"].partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _one_job(walls, settings, function, control, asked: bytes, descriptors: list[int]) -> dict:
+    limits = json.loads(asked)
+    job, said = descriptors
+
+    def work():
+        _limit(limits, isolated=True)
+        with open(job, "rb") as file:
+            bytes_, files = unpack(file)
+        _run(function, bytes_, files, said)
+
+    try:
+        running = _Job(walls, settings["kept"], work, keep=descriptors, room=limits["scratch"])
+    except OSError as error:
+        return {"missing": str(error.strerror or error)}
+    finally:
+        for each in descriptors:
+            os.close(each)
+    return running.finish(control, limits)
+
+
+class _Job:
+    """A process 1 behind walls of its own, and the student's process, which it starts."""
+
+    def __init__(self, walls, kept: list[str], work, keep: list[int] = (), room: int = 2**20):
+        self.report, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        outside = os.getuid(), os.getgid()
+        self.one = walls.fork_behind_walls()
+        if self.one == 0:
+            with contextlib.suppress(BaseException):
+                _be_process_1(walls, outside, there, kept, work, keep, room)
+            os._exit(1)
+        there.close()
+        said, self.handles, *_ = socket.recv_fds(self.report, 65536, 2)
+        if len(self.handles) != 2:
+            self._wait()
+            raise OSError(0, said.decode() or "the first process of a job died")
+        self.room, self.student = self.handles
+
+    def finish(self, control: socket.socket | None, limits: dict) -> dict:
+        """Watch until it has ended, one way or another; afterwards nothing of it is left."""
+        ended = None
+        sources = select.poll()
+        sources.register(self.report, select.POLLIN)
+        if control:
+            sources.register(control, select.POLLIN)
+        precisely = 0.0  # when memory may next be counted page by page
+        while ended is None:
+            for descriptor, _ in sources.poll(WATCH * 1000):
+                if descriptor == self.report.fileno():
+                    ended = json.loads(self.report.recv(4096) or b'{"status": -9}')
+                    break
+                asked = control.recv(65536)
+                if asked == b"interrupt":
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(self.student, signal.SIGINT)
+                elif asked == b"kill":
+                    ended = {"killed": True}
+                elif not asked:
+                    os._exit(0)  # whoever asked is gone, and with this process everything here is
+            if ended is None:
+                ended, precisely = self._over(limits, precisely)
+        self._wait()
+        return ended
+
+    def _over(self, limits: dict, precisely: float) -> tuple[dict | None, float]:
+        """Whether the job has more than its share. The kernel's quick count comes first: it counts
+        pages that processes share once for each, so only what exceeds it is counted page by page,
+        and not more often than a tenth of the time allows."""
+        theirs = self._processes()
+        if len(theirs) > limits["processes"]:
+            return {"over": "processes"}, precisely
+        files = os.statvfs(self.room)
+        files = (files.f_blocks - files.f_bfree) * files.f_frsize
+        if files + sum(theirs.values()) <= limits["memory"] or time.monotonic() < precisely:
+            return None, precisely
+        start = time.monotonic()
+        used = files + sum(_own_pages(each, theirs[each]) for each in theirs)
+        took = time.monotonic() - start
+        over = {"over": "memory"} if used > limits["memory"] else None
+        return over, time.monotonic() + 10 * took
+
+    def _processes(self) -> dict[int, int]:
+        """The job's processes, with the memory that each has for itself or shares."""
+        found = {}
+        for name in os.listdir("/proc"):
+            if name.isdigit() and int(name) not in (1, os.getpid(), self.one):
+                with contextlib.suppress(OSError):
+                    found[int(name)] = _kilobytes(f"/proc/{name}/status", b"RssAnon", b"RssShmem")
+        return found
+
+    def _wait(self) -> None:
+        """Process 1 is the last to go: the kernel ends all others of its namespace first."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.one, signal.SIGKILL)
+        os.waitpid(self.one, 0)
+        self.report.close()
+        for each in self.handles:
+            os.close(each)
+
+
+def _kilobytes(path: str, *wanted: bytes) -> int:
+    with open(path, "rb") as file:
+        lines = [line.split() for line in file]
+    return sum(int(line[1]) * 1024 for line in lines if line and line[0][:-1] in wanted)
+
+
+def _own_pages(process: int, at_most: int) -> int:
+    """Memory of one process, its share of what it shares; if it hides that, as much as can be."""
+    try:
+        return _kilobytes(f"/proc/{process}/smaps_rollup", b"Pss_Anon", b"Pss_Shmem")
+    except OSError:
+        return at_most
+
+
+def _answer(control: socket.socket, what: dict) -> None:
+    with contextlib.suppress(OSError):
+        control.send(json.dumps(what).encode())
+
+
+# --- Behind the fork ------------------------------------------------------------------------------
+
+
+def _be_process_1(walls, outside, report: socket.socket, kept, work, keep, room) -> None:
+    """Of fresh namespaces: furnish them, give up every right, and look after the student's."""
+    try:
+        walls.readable_by_others(True)  # or its own /proc files would belong to root
+        walls.become(STUDENT, outside)
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
+        _furnish(walls, kept, room)
+        _close_all_but([report.fileno(), *keep])
+        walls.drop_capabilities()
+        walls.no_new_privileges()
+        walls.readable_by_others(False)
+        walls.refuse_system_calls()
+    except OSError as error:
+        report.send(str(error.strerror or error).encode())
+        os._exit(1)
+    _reap(walls, report, work, keep)
+
+
+def _furnish(walls, kept: list[str], room: int) -> None:
+    """A world of its own: nothing of the one outside can be written, and nothing outlives it."""
+    os.setsid()
+    walls.forget_keys()
+    walls.name_this_machine("student")
+    walls.loopback_up()
+    walls.forbid_further_namespaces()
+    walls.everything_read_only()
+    careful = walls.NO_SETUID | walls.NO_DEVICES
+    size = f"size={room},nr_inodes={max(1024, room // 16384)},mode=0755"
+    walls.mount("tmpfs", ROOM, "tmpfs", careful, size)
+    for name in ("home", "work", "tmp", "shm"):
+        os.mkdir(f"{ROOM}/{name}", 0o700)
+    for path in kept:  # an environment under /tmp stays where it is
+        target = Path(ROOM, "tmp", os.path.relpath(path, "/tmp"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.mkdir() if os.path.isdir(path) else target.touch()
+        walls.mount(path, str(target), flags=walls.BIND | walls.RECURSIVE)
+    walls.mount(f"{ROOM}/tmp", "/tmp", flags=walls.BIND | walls.RECURSIVE)
+    walls.mount(f"{ROOM}/shm", "/dev/shm", flags=walls.BIND)
+    walls.mount("proc", "/proc", "proc", careful | walls.NO_PROGRAMS | walls.READ_ONLY)
+    os.chdir(f"{ROOM}/work")
+
+
+def _reap(walls, report: socket.socket, work, keep: list[int]) -> None:
+    """Process 1: start the student's process, tell the parent how it ended, and end everything."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)  # what process 1 does not handle cannot reach it
+    student = os.fork()
+    if student == 0:
+        report.close()
+        walls.readable_by_others(True)
+        os.setsid()
+        _nothing_on([0, 1, 2])
+        work()
+        os._exit(0)
+    for each in keep:
+        os.close(each)
+    handles = [os.open(ROOM, os.O_PATH | os.O_DIRECTORY), os.pidfd_open(student)]
+    socket.send_fds(report, [b"started"], handles)
+    for each in handles:
+        os.close(each)
+    while True:
+        process, status = os.waitpid(-1, 0)
+        if process == student:
+            report.send(json.dumps({"status": os.waitstatus_to_exitcode(status)}).encode())
+            os._exit(0)
+
+
+def _close_all_but(wanted: list[int]) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in wanted:
+            with contextlib.suppress(OSError):  # the one that listed them
+                os.close(int(name))
+
+
+def _nothing_on(descriptors: list[int]) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for each in descriptors:
+        os.dup2(nothing, each)
+    os.close(nothing)
+
+
+def _limit(limits: dict, isolated: bool) -> None:
+    """What the kernel itself counts, for each process. Totals are counted by who watches."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return
+
+    def limit(what: str, most: int) -> None:
+        kind = getattr(resource, what, None)
+        if kind is None:
+            return
+        _, hard = resource.getrlimit(kind)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with contextlib.suppress(ValueError, OSError):  # not every platform takes every limit
+            resource.setrlimit(kind, (most, most))
+
+    limit(
+        "RLIMIT_CORE", 1
+    )  # at 0 a system's crash reporter, running as root, would still be called
+    limit("RLIMIT_FSIZE", limits["scratch"])
+    limit("RLIMIT_NOFILE", 256)  # each may hold a buffer in the kernel that nobody counts
+    if not sys.platform.startswith("linux"):
+        return
+    limit("RLIMIT_MSGQUEUE", 0)
+    # On top of what torch has mapped already. One process alone gets no more than a part of all, so
+    # that most who ask for too much are told so, in a MemoryError, instead of being ended.
+    alone = limits["memory"] * 3 // 4
+    limit("RLIMIT_DATA", _kilobytes("/proc/self/status", b"VmData") + alone)
+    limit("RLIMIT_AS", _kilobytes("/proc/self/status", b"VmSize") + alone + 2**30)
+    if isolated:  # threads count too; elsewhere all processes of the user would be counted
+        limit("RLIMIT_NPROC", 4 * limits["processes"])
+
+
+# --- The job itself -------------------------------------------------------------------------------
+
+
+class Say:
+    """How a program says something: `say(data)`, and `say.step(n)` when step n begins."""
+
+    def __init__(self, descriptor: int):
+        self._descriptor = descriptor
+        self._in_a_step = False
+
+    def __call__(self, data: bytes) -> None:
+        self._in_a_step = False
+        self.frame(PART, bytes(data))
+
+    def step(self, number: int) -> None:
+        self._in_a_step = False
+        self.frame(STEP, b"%d" % number)
+        self._in_a_step = True
+
+    def frame(self, kind: bytes, data: bytes = b"") -> None:
+        left = memoryview(FRAME.pack(kind, len(data)) + data)
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+
+    def interrupted(self, *_) -> None:
+        """A step that took too long ends like one that somebody interrupted, and only once."""
+        if self._in_a_step:
+            self._in_a_step = False
+            raise KeyboardInterrupt
+
+
+def _run(function, job: bytes, files: dict[str, bytes], descriptor: int) -> None:
+    """Run the program's function in this process, which is its own, and end the process."""
+    say = Say(descriptor)
+    signal.signal(signal.SIGINT, say.interrupted)
+    for name, content in files.items():
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    _seed()
+    say.frame(BEGIN)
+    try:
+        function(job, say)
+        say.frame(DONE)
+        os._exit(0)
+    except SystemExit as end:
+        os._exit(end.code if isinstance(end.code, int) and 0 <= end.code < 256 else 1)
+    except BaseException as error:
+        with contextlib.suppress(BaseException):
+            say.frame(FAILED, f"{type(error).__name__}: {error}".encode()[:1000])
+        os._exit(1)
+
+
+def _seed() -> None:
+    """Forked children share the parent's state: every job starts from the same one, its own."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+def pack(job: bytes, files: dict[str, bytes]) -> bytes:
+    """A job as it travels: a line that says how long each part is, then the parts."""
+    sizes = json.dumps({"job": len(job), "files": {name: len(files[name]) for name in files}})
+    return b"".join([sizes.encode(), b"\n", job, *files.values()])
+
+
+def unpack(file) -> tuple[bytes, dict[str, bytes]]:
+    sizes = json.loads(file.readline())
+    job = file.read(sizes["job"])
+    return job, {name: file.read(size) for name, size in sizes["files"].items()}
+
+
+def plain(settings: dict) -> None:
+    """Without isolation: one job from standard input, in this ordinary process."""
+    job, files = unpack(sys.stdin.buffer)
+    said = os.dup(1)
+    _nothing_on([0, 1])
+    function = _load(settings, [])
+    _limit(settings["limits"], isolated=False)
+    _run(function, job, files, said)
+
+
+def main(settings: str) -> None:
+    how = json.loads(settings)
+    plain(how) if "limits" in how else serve(how)
