@@ -1,0 +1,129 @@
+"""Which cells of a notebook have to run so that its exercises can be checked.
+
+A lesson trains networks and draws figures that no answer needs. What runs is what a student wrote,
+and of the course's own cells only those that define a name that something running uses.
+"""
+
+import ast
+import builtins
+import re
+import symtable
+from contextlib import suppress
+from typing import NamedTuple
+
+from nbformat import NotebookNode
+from nbgrader.utils import is_grade, is_solution
+
+_LONGEST = 50_000  # characters of a cell that is read for names
+_MOST = 400_000  # characters of all cells together
+
+
+class Check(NamedTuple):
+    """What a check cell asks: `check("name", answer)`."""
+
+    exercise: str
+    answer: str  # an expression
+
+
+def check_of(cell: NotebookNode) -> Check | None:
+    """The check that a locked, graded cell makes. Its text is the course's, not the student's."""
+    if cell.cell_type != "code" or not is_grade(cell) or is_solution(cell):
+        return None
+    for node in ast.walk(_parsed(cell.source)):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "check":
+            return Check(ast.literal_eval(node.args[0]), ast.unparse(node.args[1]))
+    return None
+
+
+def needed(notebook: NotebookNode, release: NotebookNode) -> list[int]:
+    """Indices of the code cells to run, in order."""
+    ours = {cell.source for cell in release.cells if cell.cell_type == "code"}
+    code = [n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    flows, read = {}, 0
+    for n in code:
+        source = notebook.cells[n].source
+        read += len(source)
+        flows[n] = Flow.of(source) if read <= _MOST else Flow(set(), set())
+    chosen = {n for n in code if _counts(notebook.cells[n], ours)}
+    waiting = sorted(chosen)
+    while waiting:
+        user = waiting.pop()
+        for name in flows[user].uses:
+            definer = _definer(name, user, flows)
+            if definer is not None and definer not in chosen:
+                chosen.add(definer)
+                waiting.append(definer)
+    return sorted(chosen)
+
+
+def _definer(name: str, user: int, flows: dict[int, "Flow"]) -> int | None:
+    """The last cell before that defines the name; else the first after, for what a function uses
+    that is called later."""
+    definers = [n for n, flow in flows.items() if n != user and name in flow.defines]
+    before = [n for n in definers if n < user]
+    return before[-1] if before else min(definers, default=None)
+
+
+def _counts(cell: NotebookNode, ours: set[str]) -> bool:
+    """What students wrote or may have changed, and what is graded."""
+    return is_grade(cell) or is_solution(cell) or cell.source not in ours
+
+
+class Flow(NamedTuple):
+    """The names that a cell takes from cells before it, and those that it leaves behind."""
+
+    uses: set[str]
+    defines: set[str]
+
+    @classmethod
+    def of(cls, source: str) -> "Flow":
+        uses, defines = set(), set()
+        for statement in _parsed(source).body:
+            used, made = _names(statement)
+            uses |= used - defines
+            defines |= made
+        return cls(uses - set(dir(builtins)), defines)
+
+
+def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
+    """Those that a statement takes from outside, and those that it makes."""
+    try:
+        table = symtable.symtable(ast.unparse(statement), "", "exec")
+        used = _used(table)
+    except Exception:  # as for a cell that cannot be read
+        return set(), set()
+    made = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+    if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
+        used.add(statement.target.id)
+    if not isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign):
+        used -= made  # a loop's own variable, a function that calls itself
+    return used, made
+
+
+def _used(table: symtable.SymbolTable) -> set[str]:
+    """Names that are looked up outside: referenced at the top, or global in a function."""
+    top = table.get_type() == "module"
+    used = {
+        symbol.get_name()
+        for symbol in table.get_symbols()
+        if symbol.is_referenced() and (top or symbol.is_global())
+    }
+    return used.union(*map(_used, table.get_children()))
+
+
+# What only IPython understands: `%time x`, `!ls`, `files = !ls`, `?x` and `x?`. No name comes of it
+# that an answer could use.
+_MAGIC = re.compile(
+    r"^([ \t]*)(?:[%!?].*|[\w., \t]+=[ \t]*[%!].*|[\w. \t]+\?+[ \t]*)$", re.MULTILINE
+)
+
+
+def _parsed(source: str) -> ast.Module:
+    """Empty for what is not Python, or too much to be read here, where time is everybody's: it has
+    no names then, and still runs, where it costs its author only."""
+    if len(source) > _LONGEST:
+        return ast.Module([], [])
+    for text in (source, _MAGIC.sub(r"\1pass", source)):
+        with suppress(Exception):
+            return ast.parse(text)
+    return ast.Module([], [])
