@@ -58,9 +58,46 @@ def _parser() -> argparse.ArgumentParser:
     bank = verb("bank", _bank, "check the question bank and its translations")
     bank.add_argument("--record", action="store_true", help="write down what has changed in it")
 
+    _class_verbs(verb("class", _class_help, "teach a class: make its folder, grade, export grades"))
+
     checkpoints = verb("checkpoints", _checkpoints, "train the shipped checkpoints again")
     checkpoints.add_argument("--check", action="store_true", help="compare, and replace nothing")
     return parser
+
+
+def _class_verbs(group: argparse.ArgumentParser) -> None:
+    group.set_defaults(group=group)
+    verbs = group.add_subparsers(title="verbs", metavar="VERB")
+
+    def verb(name: str, run, says: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
+        sub.set_defaults(verb=run)
+        return sub
+
+    new = verb("new", _class_new, "make a class folder with an assignment for each lesson")
+    new.add_argument("folder", type=Path, metavar="DIR")
+
+    grade = verb("grade", _class_grade, "grade what was handed in, each notebook in isolation")
+    grade.add_argument("assignment", metavar="ASSIGNMENT", help="such as 01")
+    grade.add_argument("--students", nargs="+", default=[], metavar="STUDENT", help="only these")
+    grade.add_argument(
+        "--not-isolated",
+        action="store_true",
+        help="run students' code with your rights: where there is no bubblewrap, and on a machine "
+        "that holds nothing else",
+    )
+
+    verb("status", _class_status, "show how far each assignment is, and what is worth a look")
+
+    export = verb("export", _class_export, "write the grades for another program")
+    export.add_argument("--format", choices=("csv", "canvas", "moodle"), default="csv")
+    export.add_argument("file", nargs="?", type=Path, metavar="FILE")
+
+    open_ = verb("open", _class_open, "open JupyterLab with formgrader on the class folder")
+    open_.add_argument(
+        "--port", type=_port, default=8888, help="8888, or the next one that is free"
+    )
+    open_.add_argument("--no-browser", action="store_true", help="only print the address to open")
 
 
 def _port(text: str) -> int:
@@ -113,6 +150,46 @@ def _build(asked: argparse.Namespace) -> int:
     from course_utils.authoring.build import build
 
     return build(asked.lessons, check=asked.check)
+
+
+def _class_help(asked: argparse.Namespace) -> None:
+    asked.group.print_help()
+
+
+def _class_new(asked: argparse.Namespace) -> None:
+    from course_utils.authoring import build, notebooks, source
+    from course_utils.grading import classes
+
+    files = sorted((build.ROOT / "solutions").glob("[0-9][0-9]_*.py"))
+    lessons = {file.stem: notebooks.instructor(source.read(file)) for file in files}
+    for line in classes.new(asked.folder, lessons):
+        print(line)
+
+
+def _class_grade(asked: argparse.Namespace) -> int:
+    from course_utils.grading import classes
+
+    isolated = not asked.not_isolated
+    return classes.grade(classes.find(), asked.assignment, asked.students, isolated)
+
+
+def _class_status(asked: argparse.Namespace) -> None:
+    from course_utils.grading import classes
+
+    classes.status(classes.find())
+
+
+def _class_export(asked: argparse.Namespace) -> None:
+    from course_utils.grading import classes, export
+
+    for line in export.write(classes.find(), asked.format, asked.file):
+        print(line)
+
+
+def _class_open(asked: argparse.Namespace) -> int:
+    from course_utils.grading import classes
+
+    return classes.open_lab(classes.find(), asked.port, browser=not asked.no_browser)
 
 
 def _checkpoints(asked: argparse.Namespace) -> int:

@@ -35,10 +35,10 @@ MAY_IMPORT = {
     "exercises": {"data", "measure", "models", "onnx_file", "pruning"},
     "quiz": {"runtime"},
     "study": _GROUND | {"exercises", "quiz"},
-    "grading": {"exercises", "quiz", "runtime"},
+    "grading": {"exercises", "quiz", "runtime", "study"},
     "authoring": _GROUND | {"exercises", "pruning"},
     "lab": set(),
-    "cli": {"authoring", "lab", "models", "quiz", "study"},
+    "cli": {"authoring", "grading", "lab", "models", "quiz", "study"},
 }
 
 

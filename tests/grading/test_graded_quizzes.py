@@ -1,4 +1,4 @@
-"""A class's graded quiz, from its bank to the feedback, with stock nbgrader.
+"""A class's graded quiz, from its bank to the feedback, with nbgrader's own commands.
 
 The commands run once, with students who answer right, half right, nothing, or who try to get at
 the keys or at the points; the tests look at what was left.
@@ -11,13 +11,15 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import a_class
 import nbformat
 import pytest
 import system_packages
 from nbgrader_process import nbgrader
 
 from course_utils.authoring.execute import kernel_environment
-from course_utils.grading import quizzes
+from course_utils.grading import classes
+from course_utils.grading.execution import Problem
 from course_utils.quiz import bank, graded
 from course_utils.quiz.export import graded as export
 from course_utils.quiz.judge import BadAnswer
@@ -94,14 +96,6 @@ items:
     prompt: This one is not graded.
     answer: Right.
 """
-CONFIG = """\
-from course_utils.grading import quizzes
-c = get_config()
-c.CourseDirectory.course_id = "pruning"
-c.CourseDirectory.root = {root!r}
-c.Exchange.root = {exchange!r}
-quizzes.configure(c, bank={bank!r})
-"""
 KEYS = ("The share of zeros", "exactly", "That is depth", "fine-tuning", "Four times five")
 
 
@@ -135,7 +129,8 @@ import os
 from pathlib import Path
 bank = Path({bank!r})
 print("the bank:", sorted(p.name for p in bank.glob("**/*")))
-print("keys in the environment:", any("class_bank" in value for value in os.environ.values()))
+print("the class:", bank.parent.exists())
+print("keys in the environment:", any({name!r} in value for value in os.environ.values()))
 print("processes:", sum(name.isdecimal() for name in os.listdir("/proc")) < 10)
 answers = {{}}
 """
@@ -149,6 +144,14 @@ class Rich(handing_in.HandedIn):
 course_utils.study.hand_in = lambda answers, questions: Rich({}, [])
 """
 
+CRASH = """
+import os
+class Answers(dict):
+    def get(self, number):
+        os.kill(os.getpid(), 9)
+answers = Answers()
+"""
+
 VANDAL = """
 answers = {1: "\\x00", 2: {"a": 1}, 3: "ten", 4: ["mask"], 5: 7, 99: "b"}
 """
@@ -158,14 +161,11 @@ answers = {1: "\\x00", 2: {"a": 1}, 3: "ten", 4: ["mask"], 5: 7, 99: "b"}
 def made(tmp_path_factory):
     """The class folder after all commands."""
     system_packages.need("bubblewrap")
-    folder = tmp_path_factory.mktemp("class")
-    root, exchange, class_bank = (folder / name for name in ("course", "exchange", "class_bank"))
-    for place in (root, exchange, class_bank):
-        place.mkdir()
+    root = a_class.make(tmp_path_factory.mktemp("class") / "pruning")
+    class_bank = root / "bank"
+    class_bank.mkdir()
     (class_bank / "01_quiz.yaml").write_text(BANK, encoding="utf-8")
     items = bank.load(class_bank)
-    config = CONFIG.format(root=str(root), exchange=str(exchange), bank=str(class_bank))
-    (root / "nbgrader_config.py").write_text(config, encoding="utf-8")
     source = root / "source" / "quiz" / "quiz.ipynb"
     source.parent.mkdir(parents=True)
     said = export.write(items.values(), source)
@@ -174,7 +174,8 @@ def made(tmp_path_factory):
         "right": f"answers = {right_answers(items)}",
         "half": f"answers = {half_right_answers(items)}",
         "blank": None,
-        "spy": SPY.format(bank=str(class_bank)),
+        "spy": SPY.format(bank=str(class_bank), name=root.name),
+        "crash": CRASH,
         "forger": FORGER,
         "vandal": VANDAL,
     }
@@ -245,8 +246,16 @@ def test_answers_that_nobody_can_read_cost_themselves_only(made):
 def test_the_students_process_sees_neither_the_bank_nor_other_processes(made):
     seen = autograded(made, "spy")
     assert "the bank: []" in seen
+    assert "the class: False" in seen
     assert "keys in the environment: False" in seen
     assert "processes: True" in seen
+
+
+def test_answers_that_never_arrived_are_no_zero(made):
+    with classes.nbgrader(made.root) as app, classes.gradebook_of(app) as gradebook:
+        crash = classes.standing(gradebook, made.root, "quiz", "crash")
+    assert crash.points is None
+    assert list(crash.ungraded) == ["quiz_quiz"]
 
 
 def test_who_forges_the_number_of_points_gets_none(made):
@@ -311,20 +320,17 @@ def test_a_bank_without_graded_questions_is_refused(tmp_path):
     assert not (tmp_path / "quiz.ipynb").exists()
 
 
-def test_without_bubblewrap_one_is_told_and_has_to_insist(tmp_path, monkeypatch):
-    from traitlets.config import Config
-
-    monkeypatch.setattr(quizzes.shutil, "which", lambda program: None)
-    with pytest.raises(ValueError, match="bubblewrap keeps the keys out"):
-        quizzes.configure(Config(), tmp_path)
-    config = Config()
-    quizzes.configure(config, tmp_path, walled=False)
-    assert quizzes.ExecuteWalled not in config.Autograde.autograde_preprocessors
-    assert quizzes.GradeQuizzes in config.Autograde.autograde_preprocessors
+def test_a_question_that_the_bank_has_not_is_the_instructors_to_mend(made, tmp_path):
+    folder = a_class.copied(made.root, tmp_path / "pruning")
+    (folder / "bank" / "01_quiz.yaml").unlink()
+    with pytest.raises(Problem, match="has no question aaaaa1"):
+        classes.grade(folder, "quiz", ["right"], say=str)
 
 
-def test_a_bank_that_is_not_there_is_named(tmp_path):
-    from traitlets.config import Config
-
-    with pytest.raises(ValueError, match="nowhere is not a folder"):
-        quizzes.configure(Config(), tmp_path / "nowhere")
+def test_a_key_that_was_corrected_counts_at_once(made, tmp_path):
+    folder = a_class.copied(made.root, tmp_path / "pruning")
+    quiz = folder / "bank" / "01_quiz.yaml"
+    quiz.write_text(quiz.read_text("utf-8").replace("answer: 20\n", "answer: 25\n"), "utf-8")
+    said = []
+    classes.grade(folder, "quiz", ["half", "right"], say=said.append)
+    assert "5 of 10" in said[0] and "9 of 10" in said[1]

@@ -1,0 +1,411 @@
+"""What stands behind nbgrader's own extension points, so that nbgrader itself stays as it is.
+
+A submission goes one way, from `course class grade`, from `nbgrader autograde` and from
+formgrader's button: `Submissions` reads it through the intake, `ExecuteIsolated` has it run and
+judged in places of their own, `SaveGrades` keeps "could not be graded" apart from zero, and
+nbgrader writes the gradebook. `Harmless` and `markdown` are for the pages that people look at:
+whatever a student wrote is shown there, and runs nowhere.
+"""
+
+import glob
+import hashlib
+import os
+import re
+import sys
+from fnmatch import fnmatch
+from html import escape
+from pathlib import Path
+
+import bleach
+import nbformat
+from bleach.css_sanitizer import CSSSanitizer
+from jinja2 import pass_context
+from nbconvert.exporters import NotebookExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
+from nbgrader.utils import is_grade, parse_utc
+from traitlets import Bool, Float, Integer
+
+from course_utils.grading import execution, intake, notes, plan
+from course_utils.grading.sandbox import Limits
+from course_utils.study.panels import clean
+
+BANK = "bank"  # in a class folder: the questions of its own graded quizzes, with their keys
+
+
+def configure(c, folder: str | Path) -> None:
+    """Let nbgrader grade the class in `folder` in isolation, and show nothing that runs."""
+    folder = Path(folder).resolve()
+    here = __name__
+    programs = str(Path(sys.executable).parent)  # nbgrader calls alembic by its bare name
+    if programs not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", "")])
+    c.CourseDirectory.root = str(folder)
+    c.Autograde.exporter_class = f"{here}.Submissions"
+    c.Autograde.autograde_preprocessors = [
+        f"{here}.ExecuteIsolated",
+        "course_utils.grading.quizzes.GradeQuizzes",
+        "nbgrader.preprocessors.IgnorePattern",
+        "nbgrader.preprocessors.LimitOutput",
+        f"{here}.SaveGrades",
+        "nbgrader.preprocessors.AssignLatePenalties",
+        "nbgrader.preprocessors.CheckCellMetadata",
+    ]
+    c.GradeQuizzes.bank = str(folder / BANK)
+    c.HTMLExporter.preprocessors = [f"{here}.Harmless"]
+    c.HTMLExporter.filters = {
+        "markdown2html": f"{here}.markdown",
+        "clean_html": f"{here}.safe_html",
+    }
+    c.HTMLExporter.sanitize_html = True
+
+
+def released(folder: Path, assignment: str) -> dict[str, NotebookNode]:
+    """What students got, by the notebook's name: the only source of points and checks."""
+    files = sorted((folder / "release" / assignment).glob("*.ipynb"))
+    if not files:
+        raise execution.Problem(
+            f"There is no notebook in {folder / 'release' / assignment}: "
+            f"run `nbgrader generate_assignment {assignment}` in the class folder."
+        )
+    return {file.stem: nbformat.read(file, as_version=4) for file in files}
+
+
+# --- Reading what was handed in -------------------------------------------------------------------
+
+# What may lie beside a graded notebook, where a click in formgrader opens it: nothing that a
+# browser would run.
+_PASSIVE = {".txt", ".csv", ".md", ".py", ".json", ".yaml", ".png", ".jpg", ".jpeg", ".gif"}
+_LARGEST = 20 * 2**20
+
+
+class Submissions(NotebookExporter):
+    """Gives nbgrader, for a file under submitted/, what the intake makes of it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.folder = Path(self.parent.coursedir.root)
+        self.submitted = self.folder / self.parent.coursedir.submitted_directory
+        # nbgrader has listed what was handed in, and takes nothing up before it has its exporter
+        self.odd_times = {}
+        for place in self.parent.assignments:
+            self.parent.assignments[place] = self._notebooks(Path(place))
+            self.odd_times[place] = _readable_time(Path(place))
+            self._leave_alone(Path(place))
+
+    def _notebooks(self, place: Path) -> list[str]:
+        """The notebooks of the assignment, under their names, whatever was handed in for them."""
+        wanted = self.parent.coursedir.notebook_id
+        names = released(self.folder, place.name)
+        return [str(place / f"{name}.ipynb") for name in names if fnmatch(name, wanted)]
+
+    def _leave_alone(self, place: Path) -> None:
+        """nbgrader copies what lies beside a notebook, wherever a link leads and whatever it is."""
+        ignored = self.parent.coursedir.ignore
+        unfit = [str(file) for file in _everything(place) if not _may_be_copied(file)]
+        self.parent.coursedir.ignore = [*ignored, *(set(map(glob.escape, unfit)) - set(ignored))]
+
+    def from_filename(self, filename, resources=None, **kwargs):
+        path = Path(filename)
+        if not path.is_relative_to(self.submitted):
+            return super().from_filename(filename, resources, **kwargs)
+        self.about = self.folder, path.parent.name, path.parents[1].name, path.stem
+        self.release = released(self.folder, path.parent.name)[path.stem]
+        self.received = intake.receive(path.parent, path.stem, self.release)
+        said = [*self.odd_times.get(str(path.parent), []), *self.received.for_instructor]
+        self.lines = [clean(line) for line in said]
+        self.known = notes.read(*self.about[:3]).get(path.stem, {})
+        self._note(failed=notes.UNFINISHED)
+        for line in self.lines:
+            self.log.warning("%s: %s", self.about[2], line)
+        resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
+        return self.from_notebook_node(_with_notes(self.received), resources, **kwargs)
+
+    def finished(self, ungraded: dict[str, str], work: str) -> None:
+        self._note(**{"not graded": ungraded, "work": work})
+
+    def _note(self, **said) -> None:
+        notes.write(*self.about, lines=self.lines, **said)
+
+
+def _everything(place: Path) -> list[Path]:
+    walk = os.walk(place)
+    return [Path(within, name) for within, _, names in walk for name in names]
+
+
+def _may_be_copied(file: Path) -> bool:
+    try:
+        fits = not file.is_symlink() and file.is_file() and file.stat().st_size <= _LARGEST
+    except OSError:
+        return False
+    return fits and file.suffix.lower() in _PASSIVE
+
+
+def _readable_time(place: Path) -> list[str]:
+    """nbgrader stops at a time it cannot read, and formgrader then shows nobody's work."""
+    file = place / "timestamp.txt"
+    if not os.path.lexists(file):
+        return []
+    try:
+        if file.is_symlink() or not file.is_file() or file.stat().st_size > 1000:
+            raise ValueError("not a small file")
+        text = file.read_text(encoding="utf-8").strip()
+        if text:
+            parse_utc(text)
+    except (OSError, ValueError, OverflowError, TypeError):
+        file.rename(place / "timestamp-unreadable.txt")
+        return ["timestamp.txt says no time, so nothing counts as late: it is renamed"]
+    return []
+
+
+def _with_notes(received: "intake.HandedIn") -> NotebookNode:
+    notebook = received.notebook
+    if received.unreadable:
+        notebook.metadata[execution.OURS] = {"unreadable": received.unreadable}
+    if received.for_student:
+        lines = "\n".join(f"- {line}" for line in received.for_student)
+        told = new_markdown_cell(f"## Notes on grading\n\n{lines}", id="notes-on-grading")
+        notebook.cells.insert(0, told)
+    return notebook
+
+
+# --- Running it, and writing down what came out ---------------------------------------------------
+
+
+class ExecuteIsolated(NbGraderPreprocessor):
+    """In place of nbgrader's Execute, which runs students' code with the instructor's rights.
+
+    It is not called Execute: nbgrader's --no-execute would then let a student's own outputs count.
+    """
+
+    seconds_per_cell = Float(60, help="How long one cell may take").tag(config=True)
+    seconds = Float(600, help="How long one notebook may take").tag(config=True)
+    gigabytes = Float(4, help="How much memory one notebook may use").tag(config=True)
+    processes = Integer(64, help="How many processes one notebook may start").tag(config=True)
+    isolated = Bool(
+        True,
+        help="False runs students' code with your rights, on your files: only where there is no "
+        "bubblewrap, and on a machine that holds nothing else",
+    ).tag(config=True)
+
+    def settings(self, folder: Path) -> "execution.Settings":
+        limits = Limits(
+            step=self.seconds_per_cell,
+            job=self.seconds,
+            memory=int(self.gigabytes * 2**30),
+            processes=self.processes,
+        )
+        return execution.Settings(folder / notes.SECRETS, limits, self.isolated)
+
+    def preprocess(self, nb, resources):
+        exporter = self.parent
+        settings = self.settings(exporter.folder)
+        lines = run(nb, exporter.release, exporter.received.files, settings)
+        for line in map(clean, lines):
+            exporter.lines.append(line)
+            self.log.warning("%s: %s", resources["nbgrader"]["student"], line)
+        return nb, resources
+
+
+def run(notebook: NotebookNode, release: NotebookNode, files: dict, settings) -> list[str]:
+    """Have it run and judged. A mistake of ours costs no student a point: the checks are then
+    marked as not graded. Raises execution.Problem for what is the instructor's to mend."""
+    try:
+        return execution.execute(notebook, release, files, settings)
+    except execution.Problem:
+        raise
+    except Exception as error:
+        reason = f"the grader failed ({type(error).__name__}: {error})"
+        notebook.metadata[execution.OURS] = {"unreadable": reason}
+        return [*execution.execute(notebook, release, files, settings), reason]
+
+
+class SaveGrades(SaveAutoGrades):
+    """Leaves the points of a check without verdict open, for a human, and lets what a human has
+    decided about the same work stand."""
+
+    def preprocess(self, nb, resources):
+        exporter = self.parent
+        work = _digest(nb)
+        self.ungraded = {}
+        self.unchanged = exporter.known.get("work") == work
+        nb, resources = super().preprocess(nb, resources)
+        exporter.finished(self.ungraded, work)
+        return nb, resources
+
+    def _add_score(self, cell, resources):
+        name = cell.metadata.nbgrader.grade_id
+        grade = self.gradebook.find_grade(
+            name, self.notebook_id, self.assignment_id, self.student_id
+        )
+        before, waiting = grade.auto_score, grade.needs_manual_grade
+        reason = not_graded(cell) or _pointless(cell)
+        if not reason:
+            try:
+                super()._add_score(cell, resources)
+            except (KeyError, ValueError) as error:
+                reason = f"its points cannot be read ({error})"
+        if reason:
+            self.ungraded[name] = clean(reason)
+            grade.auto_score, grade.needs_manual_grade = None, True
+        if self.unchanged and grade.manual_score is not None and grade.auto_score == before:
+            grade.needs_manual_grade = waiting
+        self.gradebook.db.commit()
+
+
+def not_graded(cell: NotebookNode) -> str:
+    """Why a check has no verdict; nothing if it has one."""
+    if cell.cell_type != "code" or not is_grade(cell):
+        return ""
+    marks = (o.get("metadata", {}).get(execution.OURS, {}) for o in cell.outputs)
+    return next((str(m[execution.NOT_GRADED]) for m in marks if execution.NOT_GRADED in m), "")
+
+
+def _pointless(cell: NotebookNode) -> str:
+    """Our own checks end in a number. For anything else nbgrader gives full marks."""
+    if cell.cell_type != "code" or not (plan.check_of(cell) or "hand_in(" in cell.source):
+        return ""
+    results = [output for output in cell.outputs if output.output_type == "execute_result"]
+    try:
+        (points,) = [float(output.data["text/plain"]) for output in results]
+    except (KeyError, ValueError):
+        return "the grader gave it no points"
+    in_range = 0 <= points <= cell.metadata.nbgrader.points
+    return "" if in_range else f"{points} is not a number of points that it can have"
+
+
+def _digest(nb: NotebookNode) -> str:
+    text = "\0".join(cell.source for cell in nb.cells)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+# --- What people look at --------------------------------------------------------------------------
+
+_SHOWN = {"text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg"}
+_LONGEST = 200_000  # characters; cleaning more takes longer than anybody would read
+_TAGS = [
+    "a",
+    "abbr",
+    "b",
+    "blockquote",
+    "br",
+    "caption",
+    "code",
+    "dd",
+    "del",
+    "details",
+    "div",
+    "dl",
+    "dt",
+    "em",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "i",
+    "img",
+    "kbd",
+    "li",
+    "ol",
+    "p",
+    "pre",
+    "s",
+    "samp",
+    "small",
+    "span",
+    "strong",
+    "sub",
+    "summary",
+    "sup",
+    "table",
+    "tbody",
+    "td",
+    "tfoot",
+    "th",
+    "thead",
+    "tr",
+    "u",
+    "ul",
+]
+_STYLES = [
+    "background-color",
+    "border",
+    "border-left",
+    "border-color",
+    "color",
+    "font-family",
+    "font-size",
+    "font-style",
+    "font-weight",
+    "line-height",
+    "margin",
+    "margin-left",
+    "margin-top",
+    "max-width",
+    "overflow-x",
+    "padding",
+    "text-align",
+    "vertical-align",
+    "white-space",
+]
+_CSS = CSSSanitizer(allowed_css_properties=_STYLES)
+_EVERYWHERE = ("style", "title", "role", "colspan", "rowspan", "start", "open")
+# Only what colours code: other classes, and all ids, belong to formgrader's own buttons and fields.
+_CLASSES = re.compile(r"(highlight|hl-\w+|[a-z]{1,2}\d?)( (highlight|hl-\w+|[a-z]{1,2}\d?))*")
+_PICTURE = re.compile(r"data:image/(png|jpeg|gif);base64,[\w+/=\s]*|[\w-][\w./-]*\.(png|jpe?g|gif)")
+
+
+class Harmless(NbGraderPreprocessor):
+    """Leaves of outputs what can be shown: no scripts, no widgets, and no metadata, which nbconvert
+    writes into its tags. That of notebook and cells is the release's: the intake sees to it."""
+
+    def preprocess_cell(self, cell, resources, index):
+        for output in cell.get("outputs", []):
+            if "data" in output:
+                output.metadata = NotebookNode()
+                output.data = nbformat.from_dict(_shown(output.data))
+        return cell, resources
+
+
+def _shown(data: dict) -> dict:
+    kept = {kind: value for kind, value in data.items() if kind in _SHOWN}
+    if len(kept.get("text/html", "")) > _LONGEST:
+        del kept["text/html"]
+    return kept or {"text/plain": "(an output that cannot be shown here)"}
+
+
+@pass_context
+def markdown(context, source: str) -> str:
+    """nbconvert's Markdown, without whatever could run."""
+    attached = context.get("cell", {}).get("attachments", {})
+    renderer = IPythonRenderer(escape=False, attachments=attached, exclude_anchor_links=True)
+    source = source[:_LONGEST]
+    try:
+        return safe_html(MarkdownWithMath(renderer=renderer).render(source))
+    except Exception:  # text may be nested without end; one page is all that it may cost
+        return f"<pre>{escape(source)}</pre>"
+
+
+def safe_html(text: str) -> str:
+    return bleach.clean(
+        text,
+        tags=_TAGS,
+        attributes=_allowed,
+        protocols={"http", "https", "mailto", "data"},
+        css_sanitizer=_CSS,
+    )
+
+
+def _allowed(tag: str, name: str, value: str) -> bool:
+    if tag == "a" and name == "href":
+        return not value.strip().lower().startswith("data:")
+    if tag == "img" and name == "src":  # a picture from elsewhere would tell who is looking
+        return bool(_PICTURE.fullmatch(value)) and ".." not in value
+    if name == "class":
+        return bool(_CLASSES.fullmatch(value))
+    return name in _EVERYWHERE or (tag == "img" and name in ("alt", "width", "height"))

@@ -1,0 +1,337 @@
+"""Class folders: made, found, graded and looked at. Running students' code is stood in for here
+(`a_class.execute`); everything else is real."""
+
+import csv
+import json
+import os
+import re
+import stat
+import time
+from pathlib import Path
+
+import a_class
+import pytest
+from a_class import LESSON, WHY, graded, hand_in, standing, worth
+
+from course_utils import cli
+from course_utils.authoring import build, notebooks, source
+from course_utils.grading import classes, execution, intake, notes
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    return a_class.make(tmp_path_factory.mktemp("template") / "pruning")
+
+
+@pytest.fixture
+def folder(template, tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, "execute", a_class.execute)
+    return a_class.copied(template, tmp_path / "pruning")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A class with all lessons, as `course class new` makes it, and the seconds that took."""
+    files = sorted((build.ROOT / "solutions").glob("[0-9][0-9]_*.py"))
+    lessons = {file.stem: notebooks.instructor(source.read(file)) for file in files}
+    folder = tmp_path_factory.mktemp("whole") / "pruning-2026"
+    started = time.perf_counter()
+    classes.new(folder, lessons)
+    return folder, time.perf_counter() - started
+
+
+# --- The folder -----------------------------------------------------------------------------------
+
+
+def test_a_new_class_holds_every_lesson_as_students_get_it(whole):
+    folder, _ = whole
+    ours = {path.name: path.read_bytes() for path in (build.ROOT / "notebooks").glob("*.ipynb")}
+    released = {path.name: path.read_bytes() for path in (folder / "release").glob("*/*.ipynb")}
+    assert released == ours
+    assert len(ours) == 12
+    with classes.nbgrader(folder) as app, classes.gradebook_of(app) as gradebook:
+        assert {assignment.name for assignment in gradebook.assignments} == {
+            name[:2] for name in ours
+        }
+        assert app.coursedir.course_id == "pruning-2026"
+
+
+def test_a_new_class_takes_seconds(whole):
+    assert whole[1] < 30
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of another kind")
+def test_only_its_owner_can_read_a_class_and_its_seed(whole):
+    folder, _ = whole
+    modes = {
+        name: stat.S_IMODE((folder / name).stat().st_mode)
+        for name in ("", ".grading", ".grading/seed", ".grading/results", ".grading/notes")
+    }
+    assert modes.pop(".grading/seed") == 0o600
+    assert set(modes.values()) == {0o700}
+
+
+def test_every_class_has_its_own_seed(whole, template):
+    seeds = [(place / ".grading" / "seed").read_text("utf-8") for place in (whole[0], template)]
+    assert all(len(seed.strip()) == 32 for seed in seeds)
+    assert seeds[0] != seeds[1]
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("a year's work", encoding="utf-8")
+    with pytest.raises(ValueError, match="not an empty folder"):
+        classes.new(tmp_path, {LESSON: a_class.lesson()})
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_what_cannot_be_made_leaves_nothing_behind(tmp_path):
+    broken = a_class.lesson()
+    broken.cells[2].metadata.nbgrader.points = "many"
+    with pytest.raises(Exception):  # noqa: B017 (whatever nbgrader raises)
+        classes.new(tmp_path / "pruning", {LESSON: broken})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_class_is_found_from_anywhere_inside(template, tmp_path):
+    assert classes.find(template / "release" / "01") == template
+    with pytest.raises(ValueError, match="course class new DIR"):
+        classes.find(tmp_path)
+
+
+def test_a_class_can_move_to_another_folder(folder):
+    hand_in(folder, "ann", first=worth(1))
+    moved = folder.rename(folder.with_name("elsewhere"))
+    graded(moved)
+    assert standing(moved, "ann").points == 2
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (lambda text: text + "\nthis is no python", "has a mistake in it"),
+        (lambda text: text.replace("configure(c", "print(c"), "must call configure"),
+        (lambda text: text + "\nc.Autograde.autograde_preprocessors = []", "must call configure"),
+    ],
+)
+def test_a_config_that_would_run_code_without_isolation_is_refused(folder, change, sentence):
+    config = folder / "nbgrader_config.py"
+    config.write_text(change(config.read_text(encoding="utf-8")), encoding="utf-8")
+    hand_in(folder, "ann", first=worth(1))
+    with pytest.raises(execution.Problem, match=sentence):
+        graded(folder)
+    assert not (folder / "autograded").exists()
+
+
+# --- Grading --------------------------------------------------------------------------------------
+
+
+def test_one_line_per_student_and_a_summary(folder):
+    hand_in(folder, "ann", first=worth(1), second=worth(0.5), why="Because.")
+    hand_in(folder, "bob", first=worth(1), second="# crashes")
+    hand_in(folder, "cem")
+    said, status = graded(folder)
+    assert [line.split("  ")[0] for line in said[:3]] == ["ann", "bob", "cem"]
+    assert "4 of 9" in said[0] and "1 to grade by hand" in said[0]
+    assert "? of 9" in said[1] and f"1 check could not be graded: {WHY}" in said[1]
+    assert "0 of 9" in said[2] and "could not" not in said[2]
+    text = "\n".join(said)
+    summary = dict(re.findall(r"^(\S.*?) {2,}(.+)$", text.partition("Assignment 01")[2], re.M))
+    assert summary == {
+        "handed in": "3",
+        "graded": "2",
+        "could not be graded, in whole or in part": "1",
+        "with answers to grade by hand": "1",
+        "points: lowest, median, highest": "0, 2, 4 of 9",
+    }
+    assert f"  bob: `second` could not be graded: {WHY}" in text
+    assert "is no zero" in text
+    assert status == 0
+
+
+def test_a_submission_without_any_notebook_is_recorded(folder):
+    (folder / "submitted" / "dan" / "01").mkdir(parents=True)
+    hand_in(folder, "ann", first=worth(1))
+    said, status = graded(folder)
+    dan = standing(folder, "dan")
+    assert dan.points is None
+    assert set(dan.ungraded) == {"check-first", "check-second"}
+    assert standing(folder, "ann").points == 2
+    assert any(line.startswith("dan") and "could not be graded" in line for line in said)
+    assert status == 0
+
+
+def test_only_the_students_asked_for_are_graded(folder):
+    for student in ("ann", "bob"):
+        hand_in(folder, student, first=worth(1))
+    said, _ = graded(folder, ["bob"])
+    assert said[0].startswith("bob") and not any("ann" in line for line in said)
+    assert not (folder / "autograded" / "ann").exists()
+    with pytest.raises(ValueError, match="eve handed in nothing for 01"):
+        graded(folder, ["ann", "eve"])
+
+
+def test_isolation_and_limits_are_what_the_class_says(folder, monkeypatch):
+    seen = set()
+
+    def execute(notebook, release, files, settings):
+        seen.add((settings.isolated, settings.limits.step, settings.limits.memory, settings.folder))
+        return a_class.execute(notebook, release, files, settings)
+
+    monkeypatch.setattr(execution, "execute", execute)
+    monkeypatch.chdir(folder)
+    hand_in(folder, "ann", first=worth(1))
+    graded(folder)
+    assert seen == {(True, 60, 4 * 2**30, folder / ".grading")}
+    config = folder / "nbgrader_config.py"
+    text = config.read_text(encoding="utf-8").replace("# c.ExecuteIsolated", "c.ExecuteIsolated")
+    config.write_text(text.replace("cell = 60", "cell = 5"), encoding="utf-8")
+    seen.clear()
+    assert cli.main(["class", "grade", "01", "--not-isolated"]) == 0
+    assert seen == {(False, 5, 4 * 2**30, folder / ".grading")}
+
+
+def test_nothing_handed_in_and_no_such_assignment_are_said(folder):
+    said, status = graded(folder)
+    assert (said, status) == (
+        ["Nobody has handed in 01 yet: there is nothing in submitted/*/01."],
+        0,
+    )
+    with pytest.raises(ValueError, match="nbgrader generate_assignment 99"):
+        classes.grade(folder, "99")
+
+
+def test_what_the_instructor_has_to_mend_stops_the_run_before_anything_is_written(folder):
+    hand_in(folder, "ann", first="# no bubblewrap")
+    hand_in(folder, "bob", first=worth(1))
+    with pytest.raises(execution.Problem, match="bubblewrap is missing"):
+        graded(folder)
+    assert not (folder / "autograded").exists()
+
+
+def test_what_fails_inside_nbgrader_costs_one_student_and_is_the_instructors(folder, monkeypatch):
+    real = intake.receive
+
+    def receive(place, name, release):
+        found = real(place, name, release)
+        if place.parent.name == "ann":
+            found.notebook.cells[1].metadata.nbgrader.pop("grade_id")
+        return found
+
+    hand_in(folder, "ann", first=worth(1))
+    hand_in(folder, "bob", first=worth(1))
+    with monkeypatch.context() as patched:
+        patched.setattr(intake, "receive", receive)
+        said, status = graded(folder)
+    assert status == 1
+    assert standing(folder, "bob").points == 2
+    ann = standing(folder, "ann")
+    assert ann.points is None and "nbgrader.log" in ann.failed
+    assert any(line.startswith("  ann: grading failed: ") for line in said)
+    graded(folder)
+    assert (standing(folder, "ann").points, standing(folder, "ann").failed) == (2, "")
+
+
+def test_names_that_people_have_do_no_harm(folder):
+    strange = ["O'Neil", "[a-z]*", "мария", "x y", "\x1b[31mred"]
+    for student in strange:
+        hand_in(folder, student, first=worth(1))
+    said, _ = graded(folder)
+    assert [standing(folder, student).points for student in strange] == [2] * 5
+    assert not any("\x1b" in line for line in said)
+
+
+def test_the_notes_of_a_damaged_file_are_started_anew(folder):
+    hand_in(folder, "ann", second="# crashes")
+    graded(folder)
+    (folder / ".grading" / "notes" / "01" / "ann.json").write_text("{", encoding="utf-8")
+    ann = standing(folder, "ann")
+    assert ann.points is None and ann.ungraded == {"check-second": "nobody wrote down why"}
+    graded(folder)
+    assert standing(folder, "ann").ungraded == {"check-second": WHY}
+
+
+# --- Status ---------------------------------------------------------------------------------------
+
+
+def status(folder) -> list[str]:
+    said = []
+    classes.status(folder, say=said.append)
+    return "\n".join(said).splitlines()
+
+
+def test_status_tells_zero_from_not_graded_from_not_graded_yet(folder):
+    hand_in(folder, "ann", why="So.")
+    hand_in(folder, "bob", first="# crashes")
+    graded(folder)
+    hand_in(folder, "cem", first=worth(1))
+    lines = status(folder)
+    row = next(line for line in lines if line.startswith("01"))
+    assert row.split() == ["01", "3", "1", "1", "1", "1"]
+    assert [line for line in lines if line.startswith("  01 ")] == [
+        f"  01 bob: `first` could not be graded: {WHY}"
+    ]
+
+
+def test_status_knows_who_handed_in_again(folder):
+    hand_in(folder, "ann", first=worth(1), stamp="2026-01-01 10:00:00 UTC")
+    graded(folder)
+    assert "01          1       1" in "\n".join(status(folder))
+    hand_in(folder, "ann", first=worth(1), stamp="2026-01-02 10:00:00 UTC")
+    row = next(line for line in status(folder) if line.startswith("01"))
+    assert row.split() == ["01", "1", "1"]
+    assert row.index("1", 3) < row.rindex("1")
+    assert classes.Standing._fields  # the second 1 stands under "to grade":
+    assert row.rindex("1") == status(folder)[1].index("to grade") + len("to grade") - 1
+
+
+# --- The command ----------------------------------------------------------------------------------
+
+
+def test_the_commands_work_from_inside_the_folder(folder, monkeypatch, capsys):
+    hand_in(folder, "ann", first=worth(1))
+    monkeypatch.chdir(folder / "release")
+    assert cli.main(["class", "grade", "01", "--students", "ann"]) == 0
+    assert cli.main(["class", "status"]) == 0
+    assert cli.main(["class", "export"]) == 0
+    said = capsys.readouterr().out
+    assert "2 of 9" in said and "handed in" in said
+    with open(folder / "grades-csv.csv", encoding="utf-8", newline="") as file:
+        assert [row["score"] for row in csv.DictReader(file)] == ["2"]
+
+
+def test_outside_a_class_one_is_told_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for verb in (["status"], ["grade", "01"], ["export"], ["open"]):
+        assert cli.main(["class", *verb]) == 1
+        assert "is not in a class folder" in capsys.readouterr().err
+
+
+def test_course_class_alone_lists_its_verbs(capsys):
+    assert cli.main(["class"]) == 0
+    said = capsys.readouterr().out
+    assert all(verb in said for verb in ("new", "grade", "status", "export", "open"))
+
+
+def test_class_open_runs_jupyterlab_there_with_the_programs_on_the_path(template, monkeypatch):
+    started = {}
+
+    class Process:
+        def __init__(self, command, cwd, env):
+            started.update(command=command, cwd=cwd, path=env["PATH"])
+
+        def wait(self):
+            return 7
+
+    monkeypatch.setattr(classes.subprocess, "Popen", Process)
+    assert classes.open_lab(template, 9000, browser=False) == 7
+    assert started["cwd"] == template
+    assert "--ServerApp.port=9000" in started["command"] and "--no-browser" in started["command"]
+    programs = Path(started["path"].split(os.pathsep)[0])
+    assert (programs / "alembic").exists() or (programs / "alembic.exe").exists()
+
+
+def test_notes_are_plain_files(folder):
+    hand_in(folder, "ann", second="# crashes")
+    graded(folder)
+    text = (folder / notes.SECRETS / "notes" / "01" / "ann.json").read_text(encoding="utf-8")
+    assert json.loads(text)[LESSON]["not graded"] == {"check-second": WHY}
