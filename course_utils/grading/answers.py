@@ -31,23 +31,29 @@ from course_utils.exercises.engine import observe_all
 from course_utils.exercises.plain import decode_cases, encode
 from course_utils.grading.frames import pack, unpack
 
-TEXT = 2**20  # characters that one cell may print, and as many again of other text
+TEXT = 2**20  # characters that one cell may print, and as many again of errors
 PICTURES = 8 * 2**20  # characters of everything that one cell displays
+CELLS = 16 * 2**20  # bytes that all cells together may show
 CUT = "The rest of what this cell shows was cut."
 
-every(), public_functions(GUARDED)  # imported once, before a process is forked for each notebook
+# Imported once, before a process is forked for each notebook.
+every()
+public_functions(GUARDED)
 
 
 def run(job: bytes, say) -> None:
     """Each step, a cell or a check, says one part. For a check its blob is what was observed."""
     header, blobs = unpack(job)
     steps, blobs = header["steps"], iter(blobs)
-    shell, me = _shell(), os.getpid()
+    shell, me, room = _shell(), os.getpid(), CELLS
     for number, step in enumerate(steps):
         say.step(number)
         if "cell" in step:
             outputs, failed = _run_cell(shell, step["cell"])
             part = pack({"step": number, "outputs": outputs, "failed": failed})
+            if len(part) > room:
+                part = pack({"step": number, "outputs": [_cut()], "failed": failed})
+            room -= len(part)
         else:
             seen, data = _run_check(shell, step["check"], step["answer"], next(blobs))
             part = pack({"step": number, **seen}, [data])
@@ -97,7 +103,7 @@ class Shown:
                 output = {**output, "text": output["text"].getvalue()}
             done.append(output)
         if min(self._room.values()) < 0:
-            done.append({"output_type": "stream", "name": "stdout", "text": f"\n{CUT}\n"})
+            done.append(_cut())
         return done
 
     def write(self, name: str, text: str) -> None:
@@ -155,6 +161,10 @@ class Shown:
     def _clear_if_due(self) -> None:
         if self._clears_next:
             self.clear(wait=False)
+
+
+def _cut() -> dict:
+    return {"output_type": "stream", "name": "stdout", "text": f"\n{CUT}\n"}
 
 
 _EACH = 1000  # what an output takes besides its text, so that there cannot be very many
@@ -297,22 +307,21 @@ def _nobody_answers(*prompt):
 def _run_check(shell: Shell, exercise: str, answer: str, cases: bytes) -> tuple[dict, bytes]:
     """What was observed of an answer, or why there is nothing. What it shows is not kept."""
     shell.begin()
-    seen, data = {}, b""
     try:
         with _interruptible():
             try:
                 given = eval(answer, shell.user_ns)
             except Exception as error:
-                return {"missing": f"{type(error).__name__}: {error}"[:300]}, data
+                return {"missing": f"{type(error).__name__}: {error}"[:300]}, b""
             observed = observe_all(find(exercise), decode_cases(cases), given)
-            data = encode(_as_dict(observed))
+            return {}, encode(_as_dict(observed))
     except KeyboardInterrupt:
-        seen = {"stopped": "interrupted"}
+        return {"stopped": "interrupted"}, b""
     except BaseException:
-        seen = {"stopped": "ended"}
-    with suppress(BaseException):
-        Gcf.destroy_all()  # figures it left open are none of the next cell's
-    return seen, data
+        return {"stopped": "ended"}, b""
+    finally:
+        with suppress(BaseException):
+            Gcf.destroy_all()  # figures that it left open are none of the next cell's
 
 
 def _as_dict(observed) -> dict:

@@ -35,6 +35,7 @@ from course_utils.study.panels import clean, panel
 
 NOT_GRADED = "not graded"  # in an output's metadata, under OURS: why a check has no verdict
 OURS = "pruning_course"
+DAMAGED = "its answer stood in a part of the file that is damaged"
 _IDLE = 600  # seconds after which warm processes that nobody needs are let go
 _VISIBLE = "0"  # the seed of the cases that a learner's notebook shows
 _PICTURES = ("image/png", "image/jpeg")
@@ -83,7 +84,7 @@ def execute(
             _write(stored, result)
     for count, (cell, outputs) in enumerate(zip(code, result["outputs"], strict=True), 1):
         if _is_judged(cell) and cell.metadata.nbgrader.grade_id in received.get("lost", []):
-            outputs = [_not_graded(cell, "its answer stood in a part of the file that is damaged")]
+            outputs = [_not_graded(cell, DAMAGED)]
         cell.outputs = [new_output(**output) for output in outputs]
         cell.execution_count = count if outputs else None
     return result["problems"]
@@ -171,15 +172,22 @@ class _Run:
         if observed[n][0].get("stopped") == "interrupted":
             return f"ran longer than {self.settings.limits.step:g} s"
         if observed[n][0].get("missing"):
-            wanted = plan.Flow.of(self.checks[n].answer).uses
-            for cell, why in stopped.items():
-                if wanted & plan.Flow.of(self.cells[cell].source).defines:
-                    return f"the cell that defines it {why}"
+            return self._gone_with(self.checks[n].answer, stopped)
+        return ""
+
+    def _gone_with(self, source: str, stopped: dict[int, str]) -> str:
+        """Why a name that this uses was never defined, if a cell that was stopped defines it."""
+        uses = plan.Flow.of(source).uses
+        for cell, why in stopped.items():
+            if uses & plan.Flow.of(self.cells[cell].source).defines:
+                return f"the cell that defines it {why}"
         return ""
 
     def _show(self, n: int, said: dict, stopped: dict[int, str]) -> None:
         """A cell that is run and not judged here: what it showed, or why it showed nothing."""
         why = stopped.get(n) or ("" if n in said else "its turn never came")
+        if not why and _is_judged(self.cells[n]):
+            why = self._gone_with(self.cells[n].source, stopped)
         if not why:
             self.outputs[n] = _harmless(said[n][0].get("outputs"))
         elif _is_judged(self.cells[n]):  # by nbgrader, which takes silence for success

@@ -164,6 +164,8 @@ def _with_notes(received: "intake.HandedIn") -> NotebookNode:
     notebook = received.notebook
     if received.unreadable:
         notebook.metadata[execution.OURS] = {"unreadable": received.unreadable}
+    elif received.lost:
+        notebook.metadata[execution.OURS] = {"lost": list(received.lost)}
     if received.for_student:
         lines = "\n".join(f"- {line}" for line in received.for_student)
         told = new_markdown_cell(f"## Notes on grading\n\n{lines}", id="notes-on-grading")
@@ -241,7 +243,7 @@ class SaveGrades(SaveAutoGrades):
             name, self.notebook_id, self.assignment_id, self.student_id
         )
         before, waiting = grade.auto_score, grade.needs_manual_grade
-        reason = not_graded(cell) or _pointless(cell)
+        reason = not_graded(cell) or _pointless(cell) or self._unread(name)
         if not reason:
             try:
                 super()._add_score(cell, resources)
@@ -253,6 +255,11 @@ class SaveGrades(SaveAutoGrades):
         if self.unchanged and grade.manual_score is not None and grade.auto_score == before:
             grade.needs_manual_grade = waiting
         self.gradebook.db.commit()
+
+    def _unread(self, name: str) -> str:
+        """Why nobody has seen the answer; nbgrader would take its empty place for no response."""
+        received = self.parent.received
+        return received.unreadable or (execution.DAMAGED if name in received.lost else "")
 
 
 def not_graded(cell: NotebookNode) -> str:

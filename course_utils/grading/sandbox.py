@@ -472,12 +472,12 @@ def _follow(
                 interrupt()
             continue
         if event == "data":
-            before = heard.steps, heard.begun
+            before, ready = heard.step, heard.begun
             heard.take(what)
-            if (heard.steps, heard.begun) != before:
-                now = time.monotonic()
-                if not before[1]:
-                    begun, job_ends = now, now + limits.job
+            now = time.monotonic()
+            if heard.begun and not ready:
+                begun, job_ends, step_ends = now, now + limits.job, now + limits.step
+            if heard.step != before:
                 step_ends, interrupted = now + limits.step, False
             if heard.too_much and not verdict:
                 verdict = f"wrote more than {_size(limits.said)}"
@@ -502,7 +502,6 @@ class _Heard:
     def __init__(self, limits: Limits):
         self.parts: list[bytes] = []
         self.step: int | None = None
-        self.steps = 0
         self.begun = self.done = self.too_much = False
         self.failure = ""
         self._limit = limits.said
@@ -541,7 +540,6 @@ class _Heard:
             number = int(content)
             if self.step is None or number > self.step:
                 self.step = number
-                self.steps += 1
 
 
 def _ending(how: dict, heard: _Heard, limits: Limits) -> str:
@@ -552,6 +550,8 @@ def _ending(how: dict, heard: _Heard, limits: Limits) -> str:
         return f"used more than {_size(limits.memory)} of memory"
     if how.get("over") == "processes":
         return f"started more than {limits.processes} processes"
+    if how.get("over") == "machine":
+        return "was ended because the machine had no memory left"
     status = how.get("status")
     if status is None:
         return "was lost: the sandbox itself ended"

@@ -46,7 +46,7 @@ WARM = [
 
 
 def serve(settings: dict) -> None:
-    """Answer until the other end is closed. `settings`: package, program, sites, kept, core."""
+    """Answer until the other end is closed. What is in `settings`, `sandbox._bubblewrap` says."""
     from . import namespaces as walls
 
     control = socket.socket(fileno=os.dup(0))
@@ -171,10 +171,12 @@ class _Job:
     def _over(self, limits: dict, precisely: float) -> tuple[dict | None, float]:
         """Whether the job has more than its share. The kernel's quick count comes first: it counts
         pages that processes share once for each, so only what exceeds it is counted page by page,
-        and not more often than a tenth of the time allows."""
+        and for at most a quarter of the time."""
         theirs = self._processes()
         if len(theirs) > limits["processes"]:
             return {"over": "processes"}, precisely
+        if scarce(Path("/proc/meminfo").read_text(encoding="utf-8")):
+            return {"over": "machine"}, precisely
         files = os.statvfs(self.room)
         files = (files.f_blocks - files.f_bfree) * files.f_frsize
         if files + sum(theirs.values()) <= limits["memory"] or time.monotonic() < precisely:
@@ -183,7 +185,7 @@ class _Job:
         used = files + sum(_own_pages(each, theirs[each]) for each in theirs)
         took = time.monotonic() - start
         over = {"over": "memory"} if used > limits["memory"] else None
-        return over, time.monotonic() + 10 * took
+        return over, time.monotonic() + 3 * took
 
     def _processes(self) -> dict[int, int]:
         """The job's processes, with the memory that each has for itself or shares."""
@@ -202,6 +204,13 @@ class _Job:
         self.report.close()
         for each in self.handles:
             os.close(each)
+
+
+def scarce(meminfo: str) -> bool:
+    """Whether the machine itself is about to run out, by what the job hides in buffers that belong
+    to no process, or by no fault of its own: the kernel would end the job next, and say nothing."""
+    sizes = {line.split(":")[0]: int(line.split()[1]) for line in meminfo.splitlines()}
+    return sizes["MemAvailable"] < 0.03 * sizes["MemTotal"]
 
 
 def _kilobytes(path: str, *wanted: bytes) -> int:
@@ -274,12 +283,13 @@ def _reap(walls, report: socket.socket, work, keep: list[int]) -> None:
         signal.signal(each, signal.SIG_DFL)  # what process 1 does not handle cannot reach it
     student = os.fork()
     if student == 0:
-        report.close()
-        walls.readable_by_others(True)
-        os.setsid()
-        _nothing_on([0, 1, 2])
-        work()
-        os._exit(0)
+        with contextlib.suppress(BaseException):
+            report.close()
+            walls.readable_by_others(True)
+            os.setsid()
+            _nothing_on([0, 1, 2])
+            work()
+        os._exit(1)
     for each in keep:
         os.close(each)
     handles = [os.open(ROOM, os.O_PATH | os.O_DIRECTORY), os.pidfd_open(student)]
@@ -323,9 +333,8 @@ def _limit(limits: dict, isolated: bool) -> None:
         with contextlib.suppress(ValueError, OSError):  # not every platform takes every limit
             resource.setrlimit(kind, (most, most))
 
-    limit(
-        "RLIMIT_CORE", 1
-    )  # at 0 a system's crash reporter, running as root, would still be called
+    # at 0 a system's crash reporter, which runs as root, would still be called
+    limit("RLIMIT_CORE", 1)
     limit("RLIMIT_FSIZE", limits["scratch"])
     limit("RLIMIT_NOFILE", 256)  # each may hold a buffer in the kernel that nobody counts
     if not sys.platform.startswith("linux"):
@@ -375,13 +384,10 @@ def _run(function, job: bytes, files: dict[str, bytes], descriptor: int) -> None
     """Run the program's function in this process, which is its own, and end the process."""
     say = Say(descriptor)
     signal.signal(signal.SIGINT, say.interrupted)
-    for name, content in files.items():
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    _seed()
-    say.frame(BEGIN)
     try:
+        _lay_out(files)
+        _seed()
+        say.frame(BEGIN)
         function(job, say)
         say.frame(DONE)
         os._exit(0)
@@ -389,8 +395,15 @@ def _run(function, job: bytes, files: dict[str, bytes], descriptor: int) -> None
         os._exit(end.code if isinstance(end.code, int) and 0 <= end.code < 256 else 1)
     except BaseException as error:
         with contextlib.suppress(BaseException):
-            say.frame(FAILED, f"{type(error).__name__}: {error}".encode()[:1000])
+            say.frame(FAILED, f"{type(error).__name__}: {error}".encode(errors="replace")[:1000])
         os._exit(1)
+
+
+def _lay_out(files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def _seed() -> None:

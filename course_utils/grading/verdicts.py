@@ -27,7 +27,9 @@ from course_utils.study.panels import clean, panel
 
 VISIBLE = 0  # the seed of the cases that a learner's notebook shows
 
-every(), public_functions(GUARDED)  # imported once, before a process is forked for each job
+# Imported once, before a process is forked for each job.
+every()
+public_functions(GUARDED)
 
 
 def run(job: bytes, say) -> None:

@@ -75,7 +75,8 @@ def worth(share):
 def execute(notebook, release, files, settings):
     """Stands in for execution.execute: the same outputs, from what the answers say."""
     sources = {cell.id: cell.source for cell in notebook.cells}
-    unreadable = notebook.metadata.get(execution.OURS, {}).get("unreadable")
+    received = notebook.metadata.get(execution.OURS, {})
+    unreadable = received.get("unreadable")
     lines = []
     for cell in notebook.cells:
         check = plan.check_of(cell)
@@ -87,6 +88,8 @@ def execute(notebook, release, files, settings):
         if "# explodes" in answer and not unreadable:
             raise RuntimeError("a mistake of ours")
         why = unreadable or (WHY if "# crashes" in answer else "")
+        if cell.metadata.nbgrader.grade_id in received.get("lost", []):
+            why = execution.DAMAGED
         found = re.search(r"# worth ([\d.]+)", answer)
         points = float(found[1]) * cell.metadata.nbgrader.points if found else 0
         cell.outputs = [_output("0" if why else str(points), why, files)]

@@ -166,13 +166,11 @@ def test_every_answer_of_the_banks_is_judged_alike_in_both_places(
     setup, *observed = beside(steps, capstone=lesson == "10")
     assert setup[0]["outputs"] == []
     different = []
-    for (name, answer), seen in zip(answers, observed, strict=True):
-        here, there = grade(name, answer, 0), judged(name, 0, seen, seen)
-        said = [clean(message) for message in here.messages]
-        one = (here.status, here.score, said, here.groups)
-        other = tuple(there[part] for part in ("status", "score", "messages", "groups"))
-        if one != other:
-            different.append((name, answer.__name__, one, other))
+    for (name, answer), (header, (data,)) in zip(answers, observed, strict=True):
+        here = grade(name, answer, 0)
+        there, _ = verdicts._result(find(name), 0, header, [data])
+        if there != here:
+            different.append((answer.__name__, here, there))
     assert different == []
     assert len(answers) >= 7
 
@@ -532,6 +530,14 @@ def test_what_one_cell_shows_is_limited_and_says_so(beside):
     assert 10**6 < len(printing["outputs"][0]["text"]) <= 2**20
     assert len(showing["outputs"]) == 9 and len(many["outputs"]) < 10_000
     assert [len(output["text"]) for output in whole["outputs"]] == [10**6 + 1]
+
+
+def test_many_cells_that_show_much_leave_room_for_the_verdicts(beside):
+    showing = "from IPython.display import HTML, display\ndisplay(HTML('y' * 7 * 10**6))\n"
+    said = cells(beside, *[showing] * 4, "'small'")
+    assert sum(len(json.dumps(header)) for header in said) < 17 * 2**20
+    assert ["data" in header["outputs"][0] for header in said] == [True, True, False, False, True]
+    assert "was cut" in said[2]["outputs"][0]["text"]
 
 
 def test_outputs_can_be_written_to_a_file_whatever_they_are(beside):

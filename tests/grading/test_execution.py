@@ -197,6 +197,15 @@ def test_where_nobody_can_be_isolated_the_instructor_is_told_and_nobody_graded(r
         run(two(), first="could not be isolated: fresh namespaces: Operation not permitted")
 
 
+def test_a_quiz_whose_answers_crashed_is_no_zero_either(run):
+    graded = {"grade": True, "solution": False, "locked": True, "grade_id": "quiz", "points": 4}
+    quiz = new_code_cell('hand_in(answers, {"a": "number"})', metadata={"nbgrader": graded})
+    answers = solution("answers", "answers = crash()")
+    notebook, lines, _ = run([answers, quiz], crash="crashed (aborted)")
+    assert reason(notebook.cells[1]) == "the cell that defines it crashed (aborted)"
+    assert lines[-1] == "`quiz` could not be graded: the cell that defines it crashed (aborted)"
+
+
 def test_an_answer_that_was_never_written_is_judged_as_such(run):
     cells = two()
     cells[0].source = ""

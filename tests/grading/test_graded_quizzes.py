@@ -167,7 +167,6 @@ def made(tmp_path_factory):
     (class_bank / "01_quiz.yaml").write_text(BANK, encoding="utf-8")
     items = bank.load(class_bank)
     source = root / "source" / "quiz" / "quiz.ipynb"
-    source.parent.mkdir(parents=True)
     said = export.write(items.values(), source)
 
     handed_in = {

@@ -12,6 +12,7 @@ import textwrap
 import nbformat
 import numpy
 import pytest
+import torch
 
 import course_utils
 from course_utils import data
@@ -137,17 +138,17 @@ def test_what_grades_and_what_builds_is_not_there(ordinary):
     assert not list(ordinary.rglob("*.pyc"))
 
 
-def test_the_test_images_are_dark_and_all_others_as_they_were(tmp_path):
+def test_the_test_images_are_dark_and_all_others_as_they_were(tmp_path, monkeypatch):
     ((original, blanked),) = package.write(tmp_path, ["magnitude_mask"]).items()
-    rows, ours = (numpy.loadtxt(path, delimiter=",") for path in (original, blanked))
-    assert rows.shape == ours.shape == (1797, 65)
-    (before, labels), (after, said) = (
-        data._shuffled(table[:, :-1], table[:, -1]) for table in (rows, ours)
-    )
-    seen = slice(None, -data.DIGITS_TEST)
-    assert (before[seen] == after[seen]).all() and (labels[seen] == said[seen]).all()
-    assert (after[-data.DIGITS_TEST :] == 0).all() and (said[-data.DIGITS_TEST :] == 0).all()
-    assert (before[-data.DIGITS_TEST :].any(axis=1)).all()
+    assert original.name == blanked.name == "digits.csv.gz"
+    before = {name: value for name, value in vars(data.digits()).items() if name != "name"}
+    assert data._raw_digits()[0][-data.DIGITS_TEST :].any()
+    rows = numpy.loadtxt(blanked, delimiter=",")
+    pixels, labels = data._shuffled(rows[:, :-1].reshape(-1, 1, 8, 8), rows[:, -1])
+    monkeypatch.setattr(data, "_raw_digits", lambda: (pixels, labels))
+    for name, images in before.items():
+        assert torch.equal(getattr(data.digits(), name), images), name
+    assert not pixels[-data.DIGITS_TEST :].any() and not labels[-data.DIGITS_TEST :].any()
 
 
 def test_anybody_may_read_the_copy(ordinary):

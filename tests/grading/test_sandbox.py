@@ -456,6 +456,12 @@ def test_scratch_ends_where_its_limit_is_and_the_job_goes_on(warm):
     assert len(hows) == 3 and set(hows) <= {full, too_big}
 
 
+def test_files_that_are_larger_than_scratch_are_said_to_be(warm):
+    result = ran(warm, "say(b'never')", {"big.bin": bytes(2**21)}, scratch=2**20)
+    assert (result.parts, result.step) == ([], None)
+    assert result.ended.startswith("failed (OSError: ")
+
+
 def test_so_does_the_number_of_files(warm):
     source = """
     def plant():
@@ -549,6 +555,14 @@ def test_the_limits_of_the_kernel_cannot_be_raised(warm):
     core, hows = told(warm, source)
     assert core == [1, 1]  # the one value with which no crash reporter of the system is called
     assert set(hows) == {"ValueError"}
+
+
+def test_the_machine_is_watched_for_memory_that_belongs_to_no_process():
+    """Filling this machine to try it would hurt others: the figures are made up."""
+    text = "MemTotal: 1000 kB\nMemFree: 1 kB\nMemAvailable: {} kB\nHugePages_Total: 0\n"
+    assert service.scarce(text.format(29))
+    assert not service.scarce(text.format(31))
+    assert not service.scarce(Path("/proc/meminfo").read_text(encoding="utf-8"))
 
 
 def test_the_job_is_the_first_to_go_when_the_machine_runs_out_of_memory(warm):
@@ -1013,12 +1027,14 @@ def test_plainly_the_same_program_says_the_same(plain):
         ("raise ValueError('so')", "failed (ValueError: so)"),
         ("while True: say(bytes(100_000))", "wrote more than 1 MiB"),
         ("say.step(1)\nwhile True: attempt(time.sleep, 60)", "ran longer than 0.5 s"),
-        (DAEMON, ""),
+        ("[os.fork() or time.sleep(600) for _ in range(3)]", ""),
     ],
 )
 def test_plainly_every_other_end_is_the_same_phrase(plain, source, ended):
+    before = set(descendants(os.getpid()))
     result = ran(plain, f"say(b'kept')\n{source}", said=2**20, step=0.5)
     assert (result.parts[0], result.ended) == (b"kept", ended)
+    assert set(descendants(os.getpid())) <= before
 
 
 def test_plainly_a_slow_step_is_interrupted_and_no_package_but_the_copy_is_seen(plain):

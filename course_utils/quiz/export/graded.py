@@ -25,6 +25,7 @@ def write(items: Iterable[Item], file: Path) -> list[str]:
         raise ValueError(f"{open_ones[0]} is an open question, which only a person can grade.")
     if file.suffix != ".ipynb":
         raise ValueError(f"{file.name} must end in .ipynb.")
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(nbformat.writes(notebook(items, file.stem), version=4) + "\n", encoding="utf-8")
     points = sum(item.points for item in items)
     return [f"{len(items)} questions for {points:g} points in {file}, without their answers."]
