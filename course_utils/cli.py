@@ -187,9 +187,11 @@ def _class_export(asked: argparse.Namespace) -> None:
 
 
 def _class_open(asked: argparse.Namespace) -> int:
+    from course_utils import lab
     from course_utils.grading import classes
 
-    return classes.open_lab(classes.find(), asked.port, browser=not asked.no_browser)
+    page, says = "formgrader", "Formgrader, also in JupyterLab's menu Nbgrader, is at"
+    return lab.serve(classes.find(), asked.port, not asked.no_browser, page, says, lab.TEACHING)
 
 
 def _checkpoints(asked: argparse.Namespace) -> int:

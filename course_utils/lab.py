@@ -26,9 +26,10 @@ START_PAGE = "00_start_here.ipynb"
 RECORD = ".versions.json"
 PATIENCE = 120  # seconds that JupyterLab may take to start
 
-# Settings that go before the user's own: no news or updates from the network, no teacher's menus,
-# no chatter in the terminal.
+# Settings that go before the user's own: no news or updates from the network, no chatter in the
+# terminal, and for learners no teacher's menus.
 SETTINGS = Path(__file__).with_name("jupyter")
+TEACHING = SETTINGS / "teaching"
 
 
 def run(work: Path, port: int = 8888, browser: bool = True) -> int:
@@ -36,7 +37,8 @@ def run(work: Path, port: int = 8888, browser: bool = True) -> int:
     work = work.expanduser().absolute()
     for line in deliver(NOTEBOOKS, work):
         print(line)
-    return serve(work, port, browser and has_display())
+    page = f"lab/tree/{START_PAGE}" if (work / START_PAGE).exists() else "lab"
+    return serve(work, port, browser, page, "The course is at", SETTINGS)
 
 
 # --- The lessons in the work folder ---------------------------------------------------------------
@@ -135,21 +137,22 @@ def _write(path: Path, content: bytes) -> None:
 # --- JupyterLab -----------------------------------------------------------------------------------
 
 
-def serve(work: Path, port: int, browser: bool) -> int:
-    """Runs JupyterLab on `work` until it ends by itself or is ended with ctrl-C."""
-    page = f"lab/tree/{START_PAGE}" if (work / START_PAGE).exists() else "lab"
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={work}"]
+def serve(
+    folder: Path, port: int, browser: bool, page: str, announcement: str, settings: Path
+) -> int:
+    """Runs JupyterLab on a folder until it ends by itself or is ended with ctrl-C."""
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
     command += [f"--ServerApp.port={port}", f"--LabApp.default_url=/{page}"]
-    command += [f"--LabApp.open_browser={browser}"]
+    command += [f"--LabApp.open_browser={browser and has_display()}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     print("Starting JupyterLab ...", flush=True)
     before = _servers()
-    with _interrupted_by("SIGTERM", "SIGHUP"), _running(command) as jupyter:
+    with _interrupted_by("SIGTERM", "SIGHUP"), _running(command, folder, settings) as jupyter:
         try:
-            info = _wait_until_it_answers(jupyter, work, before)
+            info = _wait_until_it_answers(jupyter, folder, before)
             token = f"?token={info['token']}" if info["token"] else ""
-            print(f"The course is at {info['url']}{page}{token}")
+            print(f"{announcement} {info['url']}{page}{token}")
             print("Leave this running while you work. Ctrl-C ends it.", flush=True)
             return jupyter.wait()
         except KeyboardInterrupt:
@@ -181,20 +184,21 @@ def _interrupt(_number, _frame):
 
 
 @contextmanager
-def _running(command: list[str]):
+def _running(command: list[str], folder: Path, settings: Path):
     """The process, which is gone afterwards together with its kernels.
 
     It runs in a session of its own: ctrl-C then reaches this program alone, which asks JupyterLab
     to stop in the one way that also ends the kernels. The token travels in the environment, which
     other users cannot read, as they can the list of processes.
     """
-    settings = os.pathsep.join(filter(None, [str(SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH")]))
+    programs = Path(sys.executable).parent  # for JupyterLab's terminals, and nbgrader's helpers
     environment = os.environ | {
-        "JUPYTER_CONFIG_PATH": settings,
+        "JUPYTER_CONFIG_PATH": _before("JUPYTER_CONFIG_PATH", settings),
         "JUPYTER_TOKEN": secrets.token_hex(24),
+        "PATH": _before("PATH", programs),
     }
     process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
     )
     try:
         yield process
@@ -206,7 +210,11 @@ def _running(command: list[str]):
             process.kill()
 
 
-def _wait_until_it_answers(jupyter: subprocess.Popen, work: Path, before: dict) -> dict:
+def _before(variable: str, first: Path) -> str:
+    return os.pathsep.join(filter(None, [str(first), os.environ.get(variable)]))
+
+
+def _wait_until_it_answers(jupyter: subprocess.Popen, folder: Path, before: dict) -> dict:
     """What JupyterLab says about itself, the address first of all, once a request is answered."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
@@ -218,7 +226,7 @@ def _wait_until_it_answers(jupyter: subprocess.Popen, work: Path, before: dict) 
         for path, changed in _servers().items():
             with suppress(OSError, ValueError, KeyError):
                 info = json.loads(path.read_text(encoding="utf-8"))
-                mine = changed != before.get(path) and os.path.samefile(info["root_dir"], work)
+                mine = changed != before.get(path) and os.path.samefile(info["root_dir"], folder)
                 if mine and _answers(info):
                     return info
         time.sleep(0.2)

@@ -62,8 +62,9 @@ def function_named(path: str):
 
 
 @cache
-def public_functions(package: str) -> list[FunctionType]:
-    """The public functions that a module, or every module of a package, defines."""
+def functions_of(package: str) -> list[FunctionType]:
+    """The functions that a module, or every module of a package, defines; those that it keeps to
+    itself as well, which do much of the work."""
     try:
         root = importlib.import_module(package)
     except ModuleNotFoundError as error:
@@ -76,8 +77,6 @@ def public_functions(package: str) -> list[FunctionType]:
     return [
         value
         for module in modules
-        for name, value in vars(module).items()
-        if callable(value)
-        and not name.startswith("_")
-        and getattr(value, "__module__", None) == module.__name__
+        for value in vars(module).values()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
     ]

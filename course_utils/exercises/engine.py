@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from course_utils.exercises.compare import identical, show
-from course_utils.exercises.delegation import GUARDED, forbidden, function_named, public_functions
+from course_utils.exercises.delegation import GUARDED, forbidden, function_named, functions_of
 from course_utils.exercises.networks import build, is_network, state
 from course_utils.exercises.plain import Withheld, decode, encode, laid_out
 
@@ -365,7 +365,7 @@ def guarded(exercise: Exercise) -> list[Callable]:
     if exercise.delegates:
         return [*named, *_functions(exercise.reference)]
     references = [part for other in every().values() for part in _functions(other.reference)]
-    return [*public_functions(GUARDED), *named, *references]
+    return [*functions_of(GUARDED), *named, *references]
 
 
 def _rng(name: str, seed) -> numpy.random.Generator:

@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
+from importlib import import_module
 
 import matplotlib_inline.backend_inline  # noqa: F401 (slow to import: before the fork)
 from IPython.core import page
@@ -25,8 +26,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from matplotlib._pylab_helpers import Gcf
 from traitlets.config import Config
 
+from course_utils.data import _raw_digits
 from course_utils.exercises import every, find
-from course_utils.exercises.delegation import GUARDED, Delegated, public_functions
+from course_utils.exercises.delegation import GUARDED, Delegated, functions_of
 from course_utils.exercises.engine import observe_all
 from course_utils.exercises.plain import decode_cases, encode
 from course_utils.grading.frames import pack, unpack
@@ -36,9 +38,12 @@ PICTURES = 8 * 2**20  # characters of everything that one cell displays
 CELLS = 16 * 2**20  # bytes that all cells together may show
 CUT = "The rest of what this cell shows was cut."
 
-# Imported once, before a process is forked for each notebook.
+# Once, before a process is forked for each notebook: also what the cells of a lesson import first,
+# and the images that they read.
 every()
-public_functions(GUARDED)
+functions_of(GUARDED)
+import_module("course_utils.study.lessons")
+_raw_digits()
 
 
 def run(job: bytes, say) -> None:
@@ -49,14 +54,14 @@ def run(job: bytes, say) -> None:
     for number, step in enumerate(steps):
         say.step(number)
         if "cell" in step:
-            outputs, failed = _run_cell(shell, step["cell"])
-            part = pack({"step": number, "outputs": outputs, "failed": failed})
+            seen = {"step": number, **_run_cell(shell, step["cell"])}
+            part = pack(seen)
             if len(part) > room:
-                part = pack({"step": number, "outputs": [_cut()], "failed": failed})
+                part = pack({**seen, "outputs": [_cut()]})
             room -= len(part)
         else:
-            seen, data = _run_check(shell, step["check"], step["answer"], next(blobs))
-            part = pack({"step": number, **seen}, [data])
+            seen, observed = _run_check(shell, step["check"], step["answer"], next(blobs))
+            part = pack({"step": number, **seen}, [observed])
         if os.getpid() != me:
             os._exit(0)  # a cell has forked, and this is its child
         say(part)
@@ -65,22 +70,32 @@ def run(job: bytes, say) -> None:
 # --- Cells ----------------------------------------------------------------------------------------
 
 
-def _run_cell(shell: "Shell", source: str) -> tuple[list[dict], bool]:
-    """What a cell shows, and whether it failed."""
+def _run_cell(shell: "Shell", source: str) -> dict:
+    """What a cell shows, whether it failed, and whether it was interrupted."""
     shell.begin()
+    interrupted = []
     try:
-        with _interruptible():
+        with _interruptible(interrupted):
             failed = not shell.run_cell(source, store_history=True).success
     except BaseException as error:  # IPython itself stumbled, or was made to
         shell.shown.fail(error)
         failed = True
-    return shell.shown.outputs(), failed
+    return {
+        "outputs": shell.shown.outputs(),
+        "failed": failed,
+        "interrupted": bool(interrupted),
+    }
 
 
 @contextmanager
-def _interruptible():
-    """Let an interrupt stop a student's code, and nothing else."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def _interruptible(came: list):
+    """Let an interrupt stop a student's code, and nothing else; `came` tells of it."""
+
+    def interrupt(*_):
+        came.append(True)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
@@ -308,7 +323,7 @@ def _run_check(shell: Shell, exercise: str, answer: str, cases: bytes) -> tuple[
     """What was observed of an answer, or why there is nothing. What it shows is not kept."""
     shell.begin()
     try:
-        with _interruptible():
+        with _interruptible([]):
             try:
                 given = eval(answer, shell.user_ns)
             except Exception as error:

@@ -8,10 +8,7 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import statistics
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -441,25 +438,3 @@ def _stamp(place: Path, student: str, assignment: str) -> bytes:
     """When it was handed in, as nbgrader's exchange writes it down and autograding copies it."""
     file = place / student / assignment / "timestamp.txt"
     return file.read_bytes()[:100] if file.is_file() and file.stat().st_size < 1000 else b""
-
-
-# --- JupyterLab -----------------------------------------------------------------------------------
-
-
-def open_lab(folder: Path, port: int, browser: bool) -> int:
-    """JupyterLab on the class folder, until ctrl-C: formgrader is in its menu Nbgrader."""
-    programs = str(Path(sys.executable).parent)
-    path = os.pathsep.join([programs, os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.answer_yes=True", "--log-level=WARN"]
-    command += [] if browser else ["--no-browser"]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        command.append("--allow-root")
-    print("Starting JupyterLab: formgrader is in its menu Nbgrader. Ctrl-C ends it.", flush=True)
-    jupyter = subprocess.Popen(command, cwd=folder, env=os.environ | {"PATH": path})
-    try:
-        return jupyter.wait()
-    except KeyboardInterrupt:
-        jupyter.send_signal(signal.SIGTERM)
-        jupyter.wait()
-        return 0

@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import platform
 import re
 import tempfile
@@ -107,8 +108,12 @@ class _Run:
         answers = _warm("answers", exercises, self.settings)
         secret = _cases(exercises, self.settings.seed, self.settings)
         said, stopped = self._observe(answers, self.chosen, secret)
+        slow = [n for n in said if n not in self.checks and said[n][0].get("interrupted") is True]
+        for n in slow:
+            self.problems.append(f"{self._place(n)} {self._too_slow}, and was interrupted")
+        ended = stopped | dict.fromkeys(slow, self._too_slow)
         observed = {n: said[n] for n in self.checks if n in said}
-        lost = {n: self._lost_with(n, stopped, observed) for n in self.checks}
+        lost = {n: self._lost_with(n, ended, observed) for n in self.checks}
         observed = {n: seen for n, seen in observed.items() if not lost[n]}
         judged, unjudged = self._verdicts(observed, {})
 
@@ -126,7 +131,7 @@ class _Run:
 
         for n in self.chosen:
             if n not in self.checks:
-                self._show(n, said, stopped)
+                self._show(n, said, stopped, ended)
                 continue
             why = lost[n] or (f"judging it {unjudged[n]}" if n in unjudged else "")
             self.outputs[n] = [self._without(n, why) if why else _verdict(judged[n][0])]
@@ -163,31 +168,35 @@ class _Run:
     def _worth(self, n: int) -> float:
         return float(self.cells[n].metadata.nbgrader.points)
 
-    def _lost_with(self, n: int, stopped: dict[int, str], observed: dict) -> str:
+    @property
+    def _too_slow(self) -> str:
+        return f"ran longer than {self.settings.limits.step:g} s"
+
+    def _lost_with(self, n: int, ended: dict[int, str], observed: dict) -> str:
         """Why a check has nothing to judge: it was stopped, or the cell with the answer was."""
-        if n in stopped:
-            return stopped[n]
+        if n in ended:
+            return ended[n]
         if n not in observed:
             return "its turn never came"
         if observed[n][0].get("stopped") == "interrupted":
-            return f"ran longer than {self.settings.limits.step:g} s"
+            return self._too_slow
         if observed[n][0].get("missing"):
-            return self._gone_with(self.checks[n].answer, stopped)
+            return self._gone_with(self.checks[n].answer, ended)
         return ""
 
-    def _gone_with(self, source: str, stopped: dict[int, str]) -> str:
+    def _gone_with(self, source: str, ended: dict[int, str]) -> str:
         """Why a name that this uses was never defined, if a cell that was stopped defines it."""
         uses = plan.Flow.of(source).uses
-        for cell, why in stopped.items():
+        for cell, why in ended.items():
             if uses & plan.Flow.of(self.cells[cell].source).defines:
                 return f"the cell that defines it {why}"
         return ""
 
-    def _show(self, n: int, said: dict, stopped: dict[int, str]) -> None:
+    def _show(self, n: int, said: dict, stopped: dict[int, str], ended: dict[int, str]) -> None:
         """A cell that is run and not judged here: what it showed, or why it showed nothing."""
         why = stopped.get(n) or ("" if n in said else "its turn never came")
         if not why and _is_judged(self.cells[n]):
-            why = self._gone_with(self.cells[n].source, stopped)
+            why = self._gone_with(self.cells[n].source, ended)
         if not why:
             self.outputs[n] = _harmless(said[n][0].get("outputs"))
         elif _is_judged(self.cells[n]):  # by nbgrader, which takes silence for success
@@ -239,9 +248,9 @@ def _all_steps(
         job = pack({"steps": [{**steps[n], "blobs": len(blobs[n])} for n in todo]},
                    [blob for n in todo for blob in blobs[n]])  # fmt: skip
         ran = sandbox.run(job, files, left)
-        for place, part in enumerate(ran.parts):
-            if place < len(todo):
-                said[names[todo[place]]] = _read_part(part)
+        for step, header, data in reversed([*map(_read_part, ran.parts)]):  # the first counts
+            if step < len(todo):
+                said[names[todo[step]]] = header, data
         if not ran.ended:
             break
         if ran.ended.startswith("could not be isolated"):
@@ -267,12 +276,14 @@ def _without_words_of_its_own(ended: str) -> str:
     return "failed" if ended.startswith("failed") else ended
 
 
-def _read_part(part: bytes) -> tuple[dict, list[bytes]]:
-    """Whatever a student's process said; nonsense is as good as nothing."""
+def _read_part(part: bytes) -> tuple[float, dict, list[bytes]]:
+    """Whatever a student's process said, and about which step; nonsense is about none."""
     try:
-        return unpack(part)
+        header, blobs = unpack(part)
     except ValueError:
-        return {"nonsense": True}, []
+        return math.inf, {}, []
+    step = header.get("step")
+    return step if type(step) is int and step >= 0 else math.inf, header, blobs
 
 
 # What a student's process says it showed becomes text and pictures, and nothing that could run.

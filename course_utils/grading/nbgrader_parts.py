@@ -26,7 +26,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 from nbgrader.utils import is_grade, parse_utc
-from traitlets import Bool, Float, Integer
+from traitlets import Bool, Float, Integer, List
 
 from course_utils.grading import execution, intake, notes, plan
 from course_utils.grading.sandbox import Limits
@@ -53,6 +53,8 @@ def configure(c, folder: str | Path) -> None:
         "nbgrader.preprocessors.AssignLatePenalties",
         "nbgrader.preprocessors.CheckCellMetadata",
     ]
+    if sys.platform != "win32":  # where nbgrader's exchange does not work either
+        c.ExchangeFactory.collect = "course_utils.grading.collecting.Collect"
     c.GradeQuizzes.bank = str(folder / BANK)
     c.HTMLExporter.preprocessors = [f"{here}.Harmless"]
     c.HTMLExporter.filters = {
@@ -370,6 +372,9 @@ _PICTURE = re.compile(r"data:image/(png|jpeg|gif);base64,[\w+/=\s]*|[\w-][\w./-]
 class Harmless(NbGraderPreprocessor):
     """Leaves of outputs what can be shown: no scripts, no widgets, and no metadata, which nbconvert
     writes into its tags. That of notebook and cells is the release's: the intake sees to it."""
+
+    # Exporters offer this to every preprocessor, and complain where it is not known.
+    display_data_priority = List().tag(config=True)
 
     def preprocess_cell(self, cell, resources, index):
         for output in cell.get("outputs", []):

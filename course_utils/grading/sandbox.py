@@ -154,8 +154,9 @@ class _WarmParent:
         started = threading.Event()
 
         def start_and_wait():
-            # A process that dies with its parent dies with the *thread* that started it, so this
-            # one waits: as a daemon it lives until the whole process ends, however that ends.
+            # What dies with its parent dies with the *thread* that started it, so this one waits:
+            # as a daemon it lives until the whole process ends, however that ends. (The service
+            # inside ends then too: nobody is left at the other end of its socket.)
             try:
                 self._process = subprocess.Popen(
                     command,

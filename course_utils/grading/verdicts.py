@@ -11,7 +11,7 @@ import math
 import re
 
 from course_utils.exercises import every, find
-from course_utils.exercises.delegation import GUARDED, public_functions
+from course_utils.exercises.delegation import GUARDED, functions_of
 from course_utils.exercises.engine import (
     Exercise,
     Observed,
@@ -29,7 +29,7 @@ VISIBLE = 0  # the seed of the cases that a learner's notebook shows
 
 # Imported once, before a process is forked for each job.
 every()
-public_functions(GUARDED)
+functions_of(GUARDED)
 
 
 def run(job: bytes, say) -> None:
@@ -40,9 +40,9 @@ def run(job: bytes, say) -> None:
         say.step(number)
         mine = [next(blobs) for _ in range(step["blobs"])]
         if "cases" in step:
-            say(pack({}, [encode_cases(draw(find(step["cases"]), step["seed"]))]))
+            say(pack({"step": number}, [encode_cases(draw(find(step["cases"]), step["seed"]))]))
         else:
-            say(pack(_judged(step, mine)))
+            say(pack({"step": number, **_judged(step, mine)}))
 
 
 def _judged(step: dict, blobs: list[bytes]) -> dict:

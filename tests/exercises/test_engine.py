@@ -117,6 +117,12 @@ def test_delegated_work_earns_nothing(delegate):
     assert "write it yourself" in result.messages[0]
 
 
+def test_what_the_techniques_keep_to_themselves_is_refused_as_well():
+    result = grade("sparsity", lambda tensor: masks._keep({"weight": tensor}, 1))
+    assert result.score == 0.0
+    assert "_keep, which already does what is asked" in result.messages[0]
+
+
 def test_a_class_that_inherits_the_courses_answer_earns_nothing():
     result = grade("EveryNth", type("EveryNth", (find("EveryNth").reference,), {}))
     assert (result.status, result.score) == ("incorrect", 0.0)

@@ -7,7 +7,6 @@ import os
 import re
 import stat
 import time
-from pathlib import Path
 
 import a_class
 import pytest
@@ -322,24 +321,6 @@ def test_course_class_alone_lists_its_verbs(capsys):
     assert cli.main(["class"]) == 0
     said = capsys.readouterr().out
     assert all(verb in said for verb in ("new", "grade", "status", "export", "open"))
-
-
-def test_class_open_runs_jupyterlab_there_with_the_programs_on_the_path(template, monkeypatch):
-    started = {}
-
-    class Process:
-        def __init__(self, command, cwd, env):
-            started.update(command=command, cwd=cwd, path=env["PATH"])
-
-        def wait(self):
-            return 7
-
-    monkeypatch.setattr(classes.subprocess, "Popen", Process)
-    assert classes.open_lab(template, 9000, browser=False) == 7
-    assert started["cwd"] == template
-    assert "--ServerApp.port=9000" in started["command"] and "--no-browser" in started["command"]
-    programs = Path(started["path"].split(os.pathsep)[0])
-    assert (programs / "alembic").exists() or (programs / "alembic.exe").exists()
 
 
 def test_notes_are_plain_files(folder):

@@ -27,6 +27,11 @@ def check(name):
     return new_code_cell(f'check("{name}", {name})', metadata=metadata)
 
 
+def numbered(part, n):
+    header, blobs = unpack(part)
+    return pack({"step": n, **header}, blobs)
+
+
 class Played:
     """Stands in for both processes. `at` says what happens at a step: a phrase ends the process
     there, bytes come out as they are, and a dictionary is what the step says."""
@@ -46,7 +51,7 @@ class Played:
             said = self.answer(step)
             if isinstance(said, str):
                 return Ran(parts, said, n, 0.1)
-            parts.append(said)
+            parts.append(numbered(said, n))
         return Ran(parts, "", None, 0.1)
 
     def answer(self, step):
@@ -241,6 +246,40 @@ def test_a_process_that_says_too_little_leaves_its_checks_without_a_verdict(run)
             Path(folder, "seed").write_text("s")
             execute(notebook, notebook, {}, Settings(Path(folder)))
     assert reason(notebook.cells[1]) == reason(notebook.cells[3]) == "its turn never came"
+
+
+def test_parts_count_for_the_step_that_they_name_and_the_first_of_them(monkeypatch, settings):
+    class Disorderly(Played):
+        def run(self, job, files, limits):
+            ran = super().run(job, files, limits)
+            late = pack({"step": 1, "missing": "forged"}, [b"forged"])
+            wild = [pack({"step": n}) for n in (-1, 99, 1.0, True, "1", None)]
+            return ran._replace(parts=[*wild, *reversed(ran.parts), late, b"noise"])
+
+    monkeypatch.setattr(execution, "_warm", Disorderly())
+    monkeypatch.setattr(execution, "_known_cases", {})
+    notebook = new_notebook(cells=two())
+    assert execute(notebook, notebook, {}, settings) == []
+    assert notebook.cells[1].outputs[0].data["text/html"] == "<p>first is right</p>"
+    assert notebook.cells[3].outputs[0].data["text/html"] == "<p>second is right</p>"
+
+
+def test_a_cell_that_was_interrupted_is_reported_and_what_it_never_defined_is_no_zero(run):
+    cells = two()
+    cells[0].source = "slow(); first = 1"
+    missing = {"missing": "name 'first' is not defined"}
+    notebook, lines, _ = run(cells, slow={"outputs": [], "interrupted": True}, first=missing)
+    assert reason(notebook.cells[1]) == "the cell that defines it ran longer than 60 s"
+    assert lines == [
+        "the cell of `first` ran longer than 60 s, and was interrupted",
+        "`first` could not be graded: the cell that defines it ran longer than 60 s",
+    ]
+
+
+def test_what_a_cell_defined_before_it_was_interrupted_counts(run):
+    notebook, lines, _ = run(two(), **{"def first": {"outputs": [], "interrupted": True}})
+    assert notebook.cells[1].outputs[0].data["text/plain"] == "2.0"
+    assert lines == ["the cell of `first` ran longer than 60 s, and was interrupted"]
 
 
 def test_an_unreadable_submission_has_no_verdict_at_all(run):
