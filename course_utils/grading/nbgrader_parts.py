@@ -9,6 +9,7 @@ whatever a student wrote is shown there, and runs nowhere.
 
 import glob
 import hashlib
+import math
 import os
 import re
 import sys
@@ -24,7 +25,7 @@ from nbconvert.exporters import NotebookExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
-from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
+from nbgrader.preprocessors import GetGrades, NbGraderPreprocessor, SaveAutoGrades
 from nbgrader.utils import is_grade, parse_utc
 from traitlets import Bool, Float, Integer, List
 
@@ -56,10 +57,15 @@ def configure(c, folder: str | Path) -> None:
     if sys.platform != "win32":  # where nbgrader's exchange does not work either
         c.ExchangeFactory.collect = "course_utils.grading.collecting.Collect"
     c.GradeQuizzes.bank = str(folder / BANK)
+    c.GenerateFeedback.preprocessors = [
+        f"{here}.ShowGrades",
+        "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
+    ]
     c.HTMLExporter.preprocessors = [f"{here}.Harmless"]
     c.HTMLExporter.filters = {
         "markdown2html": f"{here}.markdown",
         "clean_html": f"{here}.safe_html",
+        "round": f"{here}.rounded",
     }
     c.HTMLExporter.sanitize_html = True
 
@@ -288,6 +294,31 @@ def _pointless(cell: NotebookNode) -> str:
 def _digest(nb: NotebookNode) -> str:
     text = "\0".join(cell.source for cell in nb.cells)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+class ShowGrades(GetGrades):
+    """For the feedback: what has no points yet has no zero either."""
+
+    def preprocess(self, nb, resources):
+        self.open = False
+        nb, resources = super().preprocess(nb, resources)
+        if self.open:
+            resources["nbgrader"]["score"] = math.nan
+        return nb, resources
+
+    def _get_score(self, cell, resources):
+        super()._get_score(cell, resources)
+        name = cell.metadata.nbgrader.grade_id
+        grade = self.gradebook.find_grade(
+            name, self.notebook_id, self.assignment_id, self.student_id
+        )
+        if grade.auto_score is None and grade.manual_score is None:
+            cell.metadata.nbgrader.score, self.open = math.nan, True
+
+
+def rounded(number: float, digits: int = 0) -> float | str:
+    """As the feedback's template shows points; it makes a number of everything else."""
+    return "not graded yet" if math.isnan(number) else round(number, digits)
 
 
 # --- What people look at --------------------------------------------------------------------------

@@ -343,7 +343,9 @@ def feedback_page(folder):
 
     with classes.nbgrader(folder) as app:
         app.coursedir.assignment_id, app.coursedir.student_id = "01", "mal"
-        GenerateFeedback(coursedir=app.coursedir, parent=app).start()
+        converter = GenerateFeedback(coursedir=app.coursedir, parent=app)
+        converter.force = True
+        converter.start()
     return (folder / "feedback" / "mal" / "01" / f"{LESSON}.html").read_text(encoding="utf-8")
 
 
@@ -440,3 +442,22 @@ def test_an_enormous_output_is_not_cleaned_but_left_out():
     shown = nbgrader_parts._shown({"text/html": "<b>" * 10**6, "text/plain": "x"})
     assert shown == {"text/plain": "x"}
     assert "cannot be shown" in nbgrader_parts._shown({"application/javascript": "x"})["text/plain"]
+
+
+def test_feedback_tells_what_has_no_points_yet_from_a_zero(folder):
+    hand_in(folder, "mal", first="# crashes", second=worth(0), why="Because.")
+    graded(folder)
+    page = feedback_page(folder)
+    assert "Score: not graded yet / 9.0" in page
+    assert page.count("Score: not graded yet / 2.0") == 2  # in the list and above the cell
+    assert page.count("Score: 0.0 / 4.0") == 2
+    assert page.count("Score: not graded yet / 3.0") == 2
+    with classes.nbgrader(folder) as app, classes.gradebook_of(app) as gradebook:
+        notebook = gradebook.find_submission_notebook(LESSON, "01", "mal")
+        for grade in notebook.grades:
+            if grade.auto_score is None:
+                grade.manual_score = 1.5
+        gradebook.db.commit()
+    page = feedback_page(folder)
+    assert "not graded yet" not in page
+    assert "Score: 3.0 / 9.0" in page
