@@ -218,6 +218,7 @@ def _sound(text: str) -> str:
 def _shell() -> "Shell":
     """Ready for the first cell, in the current folder and a home that may be written to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.path.insert(0, "")  # as in a kernel: files beside the notebook can be imported
     os.environ |= {
         "NBGRADER_EXECUTION": "autograde",
         "PRUNING_COURSE_AUTOMATED": "1",

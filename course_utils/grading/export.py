@@ -27,6 +27,8 @@ class Row(NamedTuple):
 def write(folder: Path, form: str, file: Path | None = None) -> list[str]:
     """Write all grades into a file of the class folder, or this one; returns what to say."""
     file = (file or folder / f"grades-{form}.csv").expanduser().absolute()
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: name a file in it.")
     with classes.nbgrader(folder) as app, classes.gradebook_of(app) as gradebook:
         rows = list(_rows(gradebook, folder))
         if not rows:

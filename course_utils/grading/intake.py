@@ -100,15 +100,16 @@ def were(what: str, places: list[int], course: Course) -> str:
 
 # --- Which file -----------------------------------------------------------------------------------
 
-_NOT_THEIRS = {"__MACOSX", "__pycache__", ".git", ".ds_store", "thumbs.db", "timestamp.txt"}
+_NOT_THEIRS = {"__MACOSX", "__pycache__", ".git", ".ds_store", "thumbs.db"}
+_NOT_THEIRS |= {"timestamp.txt", "submission_secret.txt"}  # nbgrader's
 
 
 def _regular_files(folder: Path, notes: Notes) -> Iterator[tuple[str, Path]]:
     """Links are named and never followed: they could lead to another student's work."""
-    links, strange = [], []
-    for at, folders, files in os.walk(
-        folder, onerror=lambda e: strange.append(Path(e.filename).name)
-    ):
+    links, closed, strange = [], [], []
+    above = [path for path in (folder, folder.parent) if _is_link(path, links)]
+    walk = os.walk(folder, onerror=lambda e: closed.append(Path(e.filename).name))
+    for at, folders, files in () if above else walk:
         folders[:] = sorted(f for f in folders if not _is_link(Path(at, f), links))
         folders[:] = [f for f in folders if f not in _NOT_THEIRS]
         for file in sorted(files):
@@ -123,7 +124,9 @@ def _regular_files(folder: Path, notes: Notes) -> Iterator[tuple[str, Path]]:
         notes.reason = f"only links were handed in ({listed(links)})"
         notes.say(f"links instead of files: {listed(links)}: not followed")
     if strange:
-        notes.say(f"could not be read: {listed(strange)} (closed, or neither file nor folder)")
+        notes.reason = f"neither files nor folders: {listed(strange)}"
+    if closed or strange:
+        notes.say(f"not read, closed or neither file nor folder: {listed([*closed, *strange])}")
 
 
 def _is_link(path: Path, links: list[str]) -> bool:
@@ -466,13 +469,17 @@ def _say_changed(placed: Placed, have: dict[int, int], course: Course, notes: No
             unmarked.append(r)
         elif theirs.get("checksum", ours.get("checksum")) != ours.get("checksum"):
             older.append(r)
-        elif theirs.get("points", ours.get("points")) != ours.get("points"):
-            points.append((r, theirs["points"], ours.get("points")))
+        elif "points" in ours and theirs.get("points", ours["points"]) != ours["points"]:
+            points.append(r)
         elif any(theirs.get(flag, ours.get(flag)) != ours.get(flag) for flag in _FLAGS):
             changed.append(r)
-    for r, theirs, right in points:
-        what = f"points of {named(course, [r])} were changed to {shown(theirs)}"
+    if len(points) == 1:
+        ((r,), theirs) = points, shown(placed.cells[have[points[0]]].marks["points"])
+        right = course.marks[r]["points"]
+        what = f"points of {named(course, points)} were changed to {theirs}"
         notes.say(f"{what}: it counts {right} as in the release")
+    elif points:
+        notes.say(f"points of {named(course, points)} were changed: they count as in the release")
     if changed:
         notes.say(f"nbgrader's marks on {named(course, changed)} were changed: put right")
     if unmarked and unmarked == marked:
@@ -500,7 +507,7 @@ def _say_changed(placed: Placed, have: dict[int, int], course: Course, notes: No
         )
 
 
-_FLAGS = ("grade_id", "grade", "solution", "locked", "task")
+_FLAGS = ("grade_id", "grade", "solution", "locked", "task", "points")
 
 
 def _id(cell: Cell) -> str:

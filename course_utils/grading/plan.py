@@ -5,7 +5,6 @@ and of the course's own cells only those that define a name that something runni
 """
 
 import ast
-import builtins
 import re
 import symtable
 from contextlib import suppress
@@ -39,12 +38,14 @@ def needed(notebook: NotebookNode, release: NotebookNode) -> list[int]:
     """Indices of the code cells to run, in order."""
     ours = {cell.source for cell in release.cells if cell.cell_type == "code"}
     code = [n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    chosen = {n for n in code if _counts(notebook.cells[n], ours)}
     flows, read = {}, 0
     for n in code:
         source = notebook.cells[n].source
         read += len(source)
         flows[n] = Flow.of(source) if read <= _MOST else Flow(set(), set())
-    chosen = {n for n in code if _counts(notebook.cells[n], ours)}
+        if len(source) > _LONGEST or read > _MOST:  # what it uses, nobody knows
+            chosen |= {n for n in code if not notebook.cells[n].metadata.get("tags")}
     waiting = sorted(chosen)
     while waiting:
         user = waiting.pop()
@@ -77,16 +78,52 @@ class Flow(NamedTuple):
 
     @classmethod
     def of(cls, source: str) -> "Flow":
-        uses, defines = set(), set()
-        for statement in _parsed(source).body:
-            used, made = _names(statement)
-            uses |= used - defines
-            defines |= made
-        return cls(uses - set(dir(builtins)), defines)
+        try:
+            return cls(*_in_order(_parsed(source).body))
+        except RecursionError:  # as for a cell that cannot be read
+            return cls(set(), set())
+
+
+def _in_order(statements: list[ast.stmt]) -> tuple[set[str], set[str]]:
+    """The names that statements, one after the other, take from before them and leave behind."""
+    uses, makes = set(), set()
+    for statement in statements:
+        flows = [_in_order(branch) for branch in _branches(statement)] or [_names(statement)]
+        uses = uses.union(*(used - makes for used, _ in flows))
+        makes = makes.union(*(made for _, made in flows))
+    return uses, makes
+
+
+def _branches(statement: ast.stmt) -> list[list[ast.stmt]]:
+    """The ways through a statement that holds others; none through any other."""
+    match statement:
+        case ast.For() | ast.AsyncFor():
+            head = [_set(statement.target, statement.iter)]
+            return [head + statement.body, head + statement.orelse]
+        case ast.With() | ast.AsyncWith():
+            heads = [_set(item.optional_vars, item.context_expr) for item in statement.items]
+            return [heads + statement.body]
+        case ast.If() | ast.While():
+            head = [_set(None, statement.test)]
+            return [head + statement.body, head + statement.orelse]
+        case ast.Try() | ast.TryStar():
+            tried = statement.body + statement.orelse + statement.finalbody
+            return [tried, *(_handled(each) for each in statement.handlers)]
+    return []
+
+
+def _set(target: ast.expr | None, value: ast.expr) -> ast.stmt:
+    made = ast.Assign([target], value) if target else ast.Expr(value)
+    return ast.fix_missing_locations(made)
+
+
+def _handled(handler: ast.ExceptHandler) -> list[ast.stmt]:
+    name = ast.Name(handler.name, ast.Store()) if handler.name else None
+    return [_set(name, handler.type or ast.Constant(None)), *handler.body]
 
 
 def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
-    """Those that a statement takes from outside, and those that it makes."""
+    """Those that one statement takes from outside, and those that it makes."""
     try:
         table = symtable.symtable(ast.unparse(statement), "", "exec")
         used = _used(table)
@@ -96,7 +133,7 @@ def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
     if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
         used.add(statement.target.id)
     if not isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign):
-        used -= made  # a loop's own variable, a function that calls itself
+        used -= made  # a function that calls itself
     return used, made
 
 

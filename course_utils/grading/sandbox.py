@@ -27,6 +27,7 @@ from . import service
 STARTING = 120  # seconds for the imports of a warm parent, or of a plain process
 AFTER_INTERRUPT = 2  # seconds in which an interrupted step must come to its end
 ROOT = Path("/")
+_PYTHON = Path(os.path.abspath(sys.executable))  # without `..`, and with its links
 _PACKAGE = "/run/course/package"
 _SERVICE = "/run/course/service"
 _BOOT = (
@@ -301,7 +302,7 @@ def _bubblewrap(
     shown = _outermost([*_SYSTEM, *interpreter, *sites])
     for path in shown:
         command += _link(path) if path.is_symlink() and path.parent == ROOT else _show(path)
-    command += _links_to(Path(sys.executable), shown)
+    command += _links_to(_PYTHON, shown)
     seen = package / "course_utils"
     command += _show(seen, f"{_PACKAGE}/course_utils")
     real = Path(__file__).resolve().parents[1]
@@ -321,7 +322,7 @@ def _bubblewrap(
         "sites": [str(site) for site in sites],
         "kept": [str(path) for path in shown if path.is_relative_to("/tmp")],
     }
-    return [*command, "--", sys.executable, "-s", "-P", "-c", _BOOT, _SERVICE, json.dumps(inside)]
+    return [*command, "--", str(_PYTHON), "-s", "-P", "-c", _BOOT, _SERVICE, json.dumps(inside)]
 
 
 # Programs and libraries, what tells where they are, fonts, and what processors there are.
@@ -390,7 +391,7 @@ def _environment() -> dict[str, str]:
     """From scratch: nothing of what the instructor's says gets in."""
     threads = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB")
     return {
-        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+        "PATH": f"{_PYTHON.parent}:/usr/local/bin:/usr/bin:/bin",
         "HOME": f"{service.ROOM}/home",
         "USER": "student",
         "LOGNAME": "student",

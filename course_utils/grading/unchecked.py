@@ -4,11 +4,28 @@ graded: nothing is judged beside a student's code, and no answer of the course's
 `package` puts this file in the place of those two.
 """
 
+from typing import NamedTuple
+
 from course_utils.study.panels import Panel, panel
 
 
-def check(name: str, answer) -> Panel:
-    return panel(f"{name} is judged when the notebook is graded.")
+class Report(NamedTuple):
+    """What `check` gives, for cells that look into it."""
+
+    shown: Panel
+    status: str = "not attempted"
+    points: float = 0.0
+    messages: tuple = ()
+
+    def __repr__(self):
+        return self.shown.plain
+
+    def _repr_html_(self):
+        return self.shown.html
+
+
+def check(name: str, answer) -> Report:
+    return Report(panel(f"{name} is judged when the notebook is graded."))
 
 
 def hint(name: str) -> Panel:

@@ -39,12 +39,10 @@ from course_utils.grading import answers, frames
 class Say:
     parts = []
     def step(self, number):
-        print("step", number, flush=True)
+        assert number == len(self.parts)
     def __call__(self, part):
         self.parts.append(part)
 
-out = sys.stdout
-print = lambda *what, flush: __builtins__.print(*what, flush=flush, file=out)
 answers.run(open("job", "rb").read(), Say())
 open("said", "wb").write(frames.pack({}, Say.parts))
 """
@@ -73,7 +71,7 @@ def beside(packages, tmp_path):
         environment = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         ) as process:  # fmt: skip
             while_running(process)
             _, complaints = process.communicate(timeout=500)
@@ -314,25 +312,27 @@ def discreet(weight, sparsity):
         assert there["score"] == here.score == 0 and not there["unclear"]
 
 
-@pytest.mark.parametrize(
-    ("source", "given", "said"),
-    [
-        ("", "magnitude_mask", "`magnitude_mask` is not defined: its cell is missing"),
-        ("x = 1/0; magnitude_mask = 1", "magnitude_mask", "is not defined"),
-        ("", "other_name", "What is to be checked is not defined"),
-        ("", "len.nothing", "What is to be checked is not defined"),
-        ("", "3.5", "must be given as a function, and this is float."),
-        ("class SEED_IS_17: pass", "SEED_IS_17()", "and this is something else."),
-        ("import asyncio\ndef f(*a): raise asyncio.CancelledError", "f", "ended the check before"),
-        ("def f(*a): raise KeyboardInterrupt", "f", "did not finish in time"),
-    ],
-)
-def test_an_answer_that_cannot_be_tried_is_told_so(source, given, said, beside):
-    _, observed = beside([{"cell": source}, check("magnitude_mask", given, SECRET)])
-    result = judged("magnitude_mask", SECRET, observed)
-    assert (result["status"], result["plain"]) == ("incorrect", "0.0")
-    assert said in result["messages"][0]
-    assert not result["unclear"]
+UNTRIED = [
+    ("", "magnitude_mask", "`magnitude_mask` is not defined: its cell is missing"),
+    ("x = 1/0; magnitude_mask = 1", "magnitude_mask", "`magnitude_mask` is not defined"),
+    ("", "other_name", "What is to be checked is not defined"),
+    ("", "len.nothing", "What is to be checked is not defined"),
+    ("", "3.5", "must be given as a function, and this is float."),
+    ("class SEED_IS_17: pass", "SEED_IS_17()", "and this is something else."),
+    ("import asyncio\ndef f(*a): raise asyncio.CancelledError", "f", "ended the check before"),
+    ("def f(*a): raise KeyboardInterrupt", "f", "did not finish in time"),
+]
+
+
+def test_an_answer_that_cannot_be_tried_is_told_so(beside):
+    steps = []
+    for source, given, _ in UNTRIED:
+        steps += [{"cell": source}, check("magnitude_mask", given, SECRET)]
+    for (_, given, said), observed in zip(UNTRIED, beside(steps)[1::2], strict=True):
+        result = judged("magnitude_mask", SECRET, observed)
+        assert (result["status"], result["plain"]) == ("incorrect", "0.0"), given
+        assert said in result["messages"][0]
+        assert not result["unclear"]
 
 
 # --- Strange data ---------------------------------------------------------------------------------
@@ -489,21 +489,19 @@ def test_a_child_that_a_cell_leaves_behind_says_nothing(beside):
     assert said[1][0]["outputs"][0]["data"]["text/plain"] == "True"
 
 
-def test_an_interrupt_stops_the_step_and_the_next_one_runs(beside):
+def test_an_interrupt_stops_the_step_and_the_next_one_runs(beside, tmp_path):
     steps = [
-        {"cell": "before = 1\nprint('begun')\nwhile True: pass"},
-        {"cell": "def slow(weight, sparsity):\n    while True: pass"},
+        {"cell": "print('begun')\nopen('first', 'w').close()\nwhile True: pass"},
+        {"cell": "def slow(*case):\n    open('second', 'w').close()\n    while True: pass"},
         check("magnitude_mask", "slow"),
-        {"cell": "before"},
+        {"cell": "1"},
     ]
 
     def interrupt(process):
-        for line in process.stdout:
-            if line.strip() in ("step 0", "step 2"):
-                time.sleep(1.0)
-                process.send_signal(signal.SIGINT)
-            if line.strip() == "step 3":
-                return
+        for begun in ("first", "second"):
+            while process.poll() is None and not (tmp_path / begun).exists():
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
 
     cell, _, (header, data), after = beside(steps, while_running=interrupt)
     assert cell[0]["failed"]
@@ -549,6 +547,30 @@ def test_outputs_can_be_written_to_a_file_whatever_they_are(beside):
     )
     assert "half ? a character" in header["outputs"][0]["text"]
     json.dumps(header, ensure_ascii=False).encode()
+
+
+def test_a_file_beside_the_notebook_can_be_imported_as_in_a_kernel(beside, tmp_path):
+    (tmp_path / "my_helpers.py").write_text("SEVEN = 7", encoding="utf-8")
+    said = cells(
+        beside, "from my_helpers import SEVEN\nSEVEN", "%%writefile other.py\nEIGHT = 8",
+        "import other\nother.EIGHT",
+    )  # fmt: skip
+    assert [not header["failed"] for header in said] == [True] * 3
+    assert said[0]["outputs"][-1]["data"]["text/plain"] == "7"
+    assert said[2]["outputs"][-1]["data"]["text/plain"] == "8"
+
+
+def test_a_cell_that_looks_into_what_check_gives_finds_something(beside):
+    cell = """
+from course_utils.study import check
+report = check("magnitude_mask", print)
+print(report.status, report.points, len(report.messages))
+report
+"""
+    (header,) = cells(beside, cell)
+    assert not header["failed"]
+    assert header["outputs"][0]["text"] == "not attempted 0.0 0\n"
+    assert "is judged when" in header["outputs"][1]["data"]["text/plain"]
 
 
 def test_what_is_taken_out_costs_its_own_statement_only(beside):

@@ -3,6 +3,7 @@ failing can be had at will. The real ones are met in test_class.py and test_host
 
 import base64
 import json
+import time
 
 import nbformat
 import pytest
@@ -391,6 +392,29 @@ HOSTILE = [
 def test_an_output_that_could_do_something_is_dropped(run, output):
     notebook, _, _ = run(two(), first={"outputs": [output], "missing": ""})
     assert notebook.cells[0].outputs == []
+
+
+def stream(text):
+    return {"output_type": "stream", "name": "stdout", "text": text}
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        [stream("")] * 150_000,
+        [stream("x" * 2**20)] * 12,
+        [stream("\x1b[31m" * 2**20)],
+        [{"output_type": "display_data", "data": {"image/png": PICTURE + "A" * 12 * 2**20}}],
+        [{"output_type": "error", "ename": "E", "evalue": "", "traceback": ["x" * 99] * 100_000}],
+    ],
+    ids=["many", "long", "escapes", "picture", "traceback"],
+)
+def test_more_than_anybody_reads_costs_the_grader_little(run, outputs):
+    start = time.process_time()
+    notebook, _, _ = run(two(), first={"outputs": outputs, "missing": ""})
+    assert time.process_time() - start < 10
+    assert len(json.dumps(notebook.cells[0])) < 9 * 2**20
+    assert len(notebook.cells[0].outputs) <= 1000
 
 
 @pytest.mark.parametrize(

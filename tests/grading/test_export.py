@@ -82,6 +82,13 @@ def test_another_file_may_be_named(folder, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
+def test_a_folder_is_no_file_to_write_to(folder, tmp_path):
+    with pytest.raises(ValueError, match="is a folder: name a file in it"):
+        export.write(folder, "csv", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert not list(tmp_path.parent.glob(".*.new"))
+
+
 def test_scores_count_what_a_human_gave(folder, tmp_path):
     copy = a_class.copied(folder, tmp_path / "pruning")
     with classes.nbgrader(copy) as app, classes.gradebook_of(app) as gradebook:

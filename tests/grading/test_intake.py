@@ -225,6 +225,31 @@ def test_a_folder_that_is_not_there(tmp_path):
     assert result.unreadable == "nothing was handed in"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("which", ["assignment", "student"])
+def test_a_folder_that_is_a_link_is_not_followed(tmp_path, which):
+    theirs = tmp_path / "submitted" / "bob" / "03"
+    theirs.mkdir(parents=True)
+    nbformat.write(RELEASE, theirs / FILE)
+    eve = tmp_path / "submitted" / "eve"
+    if which == "student":
+        eve.symlink_to(theirs.parent)
+    else:
+        eve.mkdir()
+        (eve / "03").symlink_to(theirs)
+    result = intake.receive(eve / "03", NAME, RELEASE)
+    name = "eve" if which == "student" else "03"
+    assert result.unreadable == f"only links were handed in (`{name}`)"
+    assert result.files == {}
+
+
+def test_nbgraders_own_files_are_nobodys_work(folder):
+    hand_in(folder, RELEASE)
+    for name in ("timestamp.txt", "submission_secret.txt"):
+        (folder / name).write_text("x", encoding="utf-8")
+    assert received(folder).files == {}
+
+
 def test_something_else_than_a_notebook(folder):
     hand_in(folder, b"%PDF-1.7", "lesson3.pdf")
     result = received(folder, b"x", "notes.docx")
@@ -316,8 +341,8 @@ def test_a_pipe_with_a_notebooks_name_stops_nobody(folder):
     os.mkfifo(folder / FILE)
     result = received(folder)
     assert result.for_instructor == [
-        "could not be graded: nothing was handed in",
-        f"could not be read: `{FILE}` (closed, or neither file nor folder)",
+        f"could not be graded: neither files nor folders: `{FILE}`",
+        f"not read, closed or neither file nor folder: `{FILE}`",
     ]
 
 
@@ -778,6 +803,24 @@ def test_changed_points(folder):
     cell(notebook, "check_magnitude_mask").metadata.nbgrader.points = 100
     assert received(folder, notebook).for_instructor == [
         "points of `magnitude_mask` were changed to `100`: it counts 2 as in the release"
+    ]
+
+
+def test_several_changed_points_make_one_line(folder):
+    notebook = answered()
+    for id_ in ("check_magnitude_mask", "check_train_step", "check_n_m_mask"):
+        cell(notebook, id_).metadata.nbgrader.points = 100
+    assert received(folder, notebook).for_instructor == [
+        "points of `magnitude_mask`, `train_step`, `n_m_mask` were changed: "
+        "they count as in the release"
+    ]
+
+
+def test_points_where_there_are_none(folder):
+    notebook = answered()
+    cell(notebook, "magnitude_mask").metadata.nbgrader.points = 50
+    assert received(folder, notebook).for_instructor == [
+        "nbgrader's marks on `magnitude_mask` were changed: put right"
     ]
 
 

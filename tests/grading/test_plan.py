@@ -78,6 +78,10 @@ def test_a_demo_runs_when_an_answer_uses_what_it_leaves_behind():
         "net = 3\ndef f(x):\n    return net",
         "for net in range(3):\n    print(net)",
         "def net():\n    return net",
+        "with open('x') as net:\n    print(net)",
+        "try:\n    pass\nexcept Exception as net:\n    print(net)",
+        "if True:\n    net = 3\n    print(net)",
+        "for a, net in []:\n    print(net)\nelse:\n    print(net)",
     ],
 )
 def test_a_name_of_the_answers_own_calls_for_no_demo(answer):
@@ -95,6 +99,14 @@ def test_a_name_of_the_answers_own_calls_for_no_demo(answer):
         "net += 1",
         "def f(x):\n    return lambda: net",
         "def f(x):\n    return (x\n        % net)",
+        "for r in range(3):\n    net = prune(net)",
+        "with open('x'):\n    net = net * 1",
+        "if True:\n    net = net + 1",
+        "if True:\n    net = 1\nelse:\n    y = net",
+        "while net:\n    net = 0",
+        "try:\n    net = 3\nexcept Exception:\n    print(net)",
+        "with net as x:\n    pass",
+        "for x in net:\n    pass",
     ],
 )
 def test_a_name_that_comes_from_a_demo_calls_for_it(answer):
@@ -123,6 +135,13 @@ def test_a_notebook_of_many_long_cells_is_planned_in_moments():
     start = time.process_time()
     assert len(needed(cells, [])) == 300
     assert time.process_time() - start < 10
+
+
+def test_what_a_very_long_cell_may_use_runs_unless_it_trains():
+    network, demo = new_code_cell("network = 1"), new_code_cell("net = train()")
+    demo.metadata["tags"] = ["demo"]
+    table = new_code_cell("table = [network, " + "1.5, " * 20_000 + "]")
+    assert needed([network, demo, table], [network, demo]) == ["network = 1", table.source]
 
 
 def test_text_never_runs_and_what_is_no_python_does():
