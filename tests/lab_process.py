@@ -1,4 +1,4 @@
-"""`course lab` as a learner starts it, for tests: its output, its address, and its end."""
+"""`course lab` and `course class open` as people start them: what is said, the address, the end."""
 
 import os
 import re
@@ -21,7 +21,7 @@ _NOT_A_LEARNERS = {
 
 
 class Lab:
-    """A `course lab` that runs: `address` is what it printed, `said` all its lines so far."""
+    """A server that runs: `address` is what it printed, `said` all its lines so far."""
 
     def __init__(self, process: subprocess.Popen, work: Path):
         self.process = process
@@ -51,6 +51,21 @@ class Lab:
 @contextmanager
 def course_lab(folder: Path, *options: str, environment: dict[str, str] | None = None):
     """Runs `course lab` on `folder`/work, with a home and settings of its own beside it."""
+    work = folder / "work"
+    command = ["lab", "--work", str(work), *options]
+    with _served(command, folder, work, environment or {}) as lab:
+        yield lab
+
+
+@contextmanager
+def course_class_open(folder: Path, home: Path):
+    """Runs `course class open` in a class folder, with the instructor's home and settings apart."""
+    with _served(["class", "open", "--no-browser"], home, folder, {}, cwd=folder) as lab:
+        yield lab
+
+
+@contextmanager
+def _served(command: list[str], folder: Path, work: Path, environment: dict, cwd=None):
     home = {
         "PRUNING_COURSE_HOME": str(folder / "learner"),
         "IPYTHONDIR": str(folder / "ipython"),
@@ -60,10 +75,10 @@ def course_lab(folder: Path, *options: str, environment: dict[str, str] | None =
         "PYTHONUNBUFFERED": "1",
     }
     inherited = {name: value for name, value in os.environ.items() if name not in _NOT_A_LEARNERS}
-    work = folder / "work"
     process = subprocess.Popen(
-        [sys.executable, "-m", "course_utils.cli", "lab", "--work", str(work), *options],
-        env=inherited | home | (environment or {}),
+        [sys.executable, "-m", "course_utils.cli", *command],
+        cwd=cwd,
+        env=inherited | home | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

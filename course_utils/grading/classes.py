@@ -67,7 +67,8 @@ def new(folder: Path, lessons: dict[str, NotebookNode]) -> list[str]:
         raise ValueError(f"{folder} exists already, and is not an empty folder.")
     started = time.perf_counter()
     existed = folder.exists()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
     try:
         _fill(folder, lessons)
     except BaseException:

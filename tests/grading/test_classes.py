@@ -70,6 +70,13 @@ def test_only_its_owner_can_read_a_class_and_its_seed(whole):
     assert set(modes.values()) == {0o700}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="permissions of another kind")
+def test_a_folder_that_was_there_is_closed_to_others_as_well(tmp_path):
+    tmp_path.chmod(0o755)
+    classes.new(tmp_path, {LESSON: a_class.lesson()})
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
 def test_every_class_has_its_own_seed(whole, template):
     seeds = [(place / ".grading" / "seed").read_text("utf-8") for place in (whole[0], template)]
     assert all(len(seed.strip()) == 32 for seed in seeds)
