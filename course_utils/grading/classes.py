@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import shutil
+import sqlite3
 import statistics
 import time
 import warnings
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nbformat import NotebookNode
+from traitlets import TraitError
 
 from course_utils.grading import notes
 from course_utils.study.panels import clean, table
@@ -159,7 +161,13 @@ def _load(app, folder: Path) -> None:
         raise Problem(f"{folder / CONFIG} has a mistake in it.") from None
     except Exception as error:
         raise Problem(f"{folder / CONFIG} has a mistake in it: {error}") from error
-    ours = "course_utils.grading.nbgrader_parts"
+    from course_utils.grading.nbgrader_parts import ExecuteIsolated
+
+    try:
+        ExecuteIsolated(config=app.config)
+    except TraitError as error:
+        raise Problem(f"{folder / CONFIG} has a mistake in it: {error}") from None
+    ours = ExecuteIsolated.__module__
     steps = list(map(str, app.config.Autograde.get("autograde_preprocessors", [])))
     if not {f"{ours}.ExecuteIsolated", f"{ours}.SaveGrades"} <= set(steps):
         raise Problem(
@@ -181,7 +189,7 @@ def grade(
 ) -> int:
     """Grade what was handed in for an assignment, all of it or these students'. The exit status:
     1 if there is something that only the instructor can mend."""
-    from course_utils.grading.nbgrader_parts import released
+    from course_utils.grading.nbgrader_parts import GRADER_FAILED, released
 
     release = released(folder, assignment)
     chosen = _chosen(folder, assignment, students)
@@ -190,7 +198,7 @@ def grade(
         return 0
     width = max(map(len, chosen))
     standings = []
-    with nbgrader(folder) as app:
+    with _alone(folder), nbgrader(folder) as app:
         if not isolated:
             app.config.ExecuteIsolated.isolated = False
         for student in executed(app, folder, assignment, release, chosen):
@@ -202,7 +210,26 @@ def grade(
     say("")
     for line in _summary(assignment, standings):
         say(line)
-    return int(any(one.failed for one in standings))
+    failures = [line for one in standings for line in one.lines if line.startswith(GRADER_FAILED)]
+    return int(any(one.failed for one in standings) or bool(failures))
+
+
+@contextmanager
+def _alone(folder: Path):
+    """Two at once would take away each other's folders. SQLite's lock ends with its process,
+    however that ends, on every system."""
+    lock = sqlite3.connect(folder / notes.SECRETS / "lock", timeout=0, isolation_level=None)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        lock.close()
+        if "locked" not in str(error):
+            raise ValueError(f"{folder / notes.SECRETS} cannot be used: {error}") from None
+        raise ValueError(f"{folder.name} is being graded already: wait for that to end.") from None
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 def executed(app, folder: Path, assignment: str, release: dict, students) -> Iterator[str]:

@@ -11,6 +11,7 @@ import atexit
 import hashlib
 import json
 import math
+import os
 import platform
 import re
 import tempfile
@@ -55,9 +56,12 @@ class Settings(NamedTuple):
     @property
     def seed(self) -> str:
         try:
-            return (self.folder / "seed").read_text(encoding="utf-8").strip()
-        except OSError as error:
+            seed = (self.folder / "seed").read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
             raise Problem(f"the class's secret seed cannot be read: {error}") from None
+        if not seed:
+            raise Problem(f"the class's secret seed, {self.folder / 'seed'}, is empty.")
+        return seed
 
 
 def execute(
@@ -468,7 +472,10 @@ def _read(path: Path) -> dict | None:
 
 
 def _write(path: Path, result: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.{threading.get_ident()}.new")
-    new.write_text(json.dumps(result), encoding="utf-8")
-    new.replace(path)
+    new = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(json.dumps(result), encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise Problem(f"results cannot be kept in {path.parent}: {error.strerror}") from None

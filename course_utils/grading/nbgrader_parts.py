@@ -33,6 +33,7 @@ from course_utils.grading import execution, intake, notes, plan
 from course_utils.grading.sandbox import Limits
 from course_utils.study.panels import clean
 
+GRADER_FAILED = "the grader failed"  # what a line about a mistake of ours begins with
 BANK = "bank"  # in a class folder: the questions of its own graded quizzes, with their keys
 
 
@@ -190,10 +191,12 @@ class ExecuteIsolated(NbGraderPreprocessor):
     It is not called Execute: nbgrader's --no-execute would then let a student's own outputs count.
     """
 
-    seconds_per_cell = Float(60, help="How long one cell may take").tag(config=True)
-    seconds = Float(600, help="How long one notebook may take").tag(config=True)
-    gigabytes = Float(4, help="How much memory one notebook may use").tag(config=True)
-    processes = Integer(64, help="How many processes one notebook may start").tag(config=True)
+    seconds_per_cell = Float(60, min=1, help="How long one cell may take").tag(config=True)
+    seconds = Float(600, min=1, help="How long one notebook may take").tag(config=True)
+    gigabytes = Float(4, min=0.5, help="How much memory one notebook may use").tag(config=True)
+    processes = Integer(64, min=1, help="How many processes one notebook may start").tag(
+        config=True
+    )
     isolated = Bool(
         True,
         help="False runs students' code with your rights, on your files: only where there is no "
@@ -227,7 +230,7 @@ def run(notebook: NotebookNode, release: NotebookNode, files: dict, settings) ->
     except execution.Problem:
         raise
     except Exception as error:
-        reason = f"the grader failed ({type(error).__name__}: {error})"
+        reason = f"{GRADER_FAILED} ({type(error).__name__}: {error})"
         notebook.metadata[execution.OURS] = {"unreadable": reason}
         return [*execution.execute(notebook, release, files, settings), reason]
 

@@ -36,7 +36,7 @@ def forget(folder: Path, assignment: str, student: str, notebook: str) -> None:
 def _save(folder: Path, assignment: str, student: str, everything: dict) -> None:
     file = _file(folder, assignment, student)
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{file.name}.new")
+    new = file.with_name(f".{file.name}.{os.getpid()}.new")
     new.write_text(json.dumps(everything, indent=1, ensure_ascii=False), encoding="utf-8")
     os.replace(new, file)
 

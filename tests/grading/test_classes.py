@@ -116,6 +116,8 @@ def test_a_class_can_move_to_another_folder(folder):
     [
         (lambda text: text + "\nthis is no python", "has a mistake in it"),
         (lambda text: text.replace("configure(c", "print(c"), "must call configure"),
+        (lambda text: text + "\nc.ExecuteIsolated.seconds = 'many'", "has a mistake in it"),
+        (lambda text: text + "\nc.ExecuteIsolated.processes = 0", "has a mistake in it"),
         (lambda text: text + "\nc.Autograde.autograde_preprocessors = []", "must call configure"),
     ],
 )
@@ -126,6 +128,20 @@ def test_a_config_that_would_run_code_without_isolation_is_refused(folder, chang
     with pytest.raises(execution.Problem, match=sentence):
         graded(folder)
     assert not (folder / "autograded").exists()
+
+
+def test_a_class_is_graded_by_one_command_at_a_time(folder):
+    hand_in(folder, "ann", first=worth(1))
+    with classes._alone(folder), pytest.raises(ValueError, match="is being graded already"):
+        graded(folder)
+    assert graded(folder)[1] == 0
+
+
+def test_a_mistake_of_ours_shows_in_the_exit_status(folder):
+    hand_in(folder, "ann", first="# explodes")
+    said, status = graded(folder)
+    assert status == 1
+    assert "the grader failed (RuntimeError: a mistake of ours)" in "\n".join(said)
 
 
 def test_what_a_damaged_file_has_lost_is_no_zero(folder):

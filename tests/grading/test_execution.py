@@ -373,6 +373,18 @@ def test_without_a_seed_nobody_is_graded(tmp_path):
         execute(new_notebook(cells=two()), new_notebook(), {}, Settings(tmp_path))
 
 
+def test_an_empty_seed_is_no_secret(tmp_path):
+    (tmp_path / "seed").write_text("\n", encoding="utf-8")
+    with pytest.raises(Problem, match="is empty"):
+        execute(new_notebook(cells=two()), new_notebook(), {}, Settings(tmp_path))
+
+
+def test_results_that_cannot_be_kept_are_the_instructors_to_mend(run, settings):
+    (settings.folder / "results").write_text("a file where the folder should be")
+    with pytest.raises(Problem, match="results cannot be kept"):
+        run(two())
+
+
 HOSTILE = [
     None,
     "text",
