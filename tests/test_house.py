@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "exercises": {"data", "measure", "models", "onnx_file", "pruning"},
     "quiz": {"runtime"},
     "study": _GROUND | {"exercises", "quiz"},
-    "grading": {"data", "exercises", "quiz", "runtime", "study"},
+    "grading": {"data", "exercises", "quiz", "study"},
     "authoring": _GROUND | {"exercises", "pruning"},
     "lab": set(),
     "cli": {"authoring", "grading", "lab", "models", "quiz", "study"},

@@ -201,12 +201,16 @@ def grade(
     with _alone(folder), nbgrader(folder) as app:
         if not isolated:
             app.config.ExecuteIsolated.isolated = False
-        for student in executed(app, folder, assignment, release, chosen):
-            _convert(app, folder, assignment, student)
-            with gradebook_of(app) as gradebook:
-                one = standing(gradebook, folder, assignment, student)
-            standings.append(one)
-            say(f"{clean(student):{width}}  {one.points_text():>14}  {one.says()}")
+        try:
+            for student in executed(app, folder, assignment, release, chosen):
+                _convert(app, folder, assignment, student)
+                with gradebook_of(app) as gradebook:
+                    one = standing(gradebook, folder, assignment, student)
+                standings.append(one)
+                say(f"{clean(student):{width}}  {one.points_text():>14}  {one.says()}")
+        except KeyboardInterrupt:
+            say("Stopped. What is done is kept, and the same command goes on from here.")
+            raise
     say("")
     for line in _summary(assignment, standings):
         say(line)

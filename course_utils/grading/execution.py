@@ -28,7 +28,7 @@ from nbgrader.utils import is_grade, is_solution
 
 import course_utils
 from course_utils.grading import package, plan
-from course_utils.grading.frames import pack, unpack
+from course_utils.grading.frames import VISIBLE, pack, unpack
 from course_utils.grading.sandbox import Limits, NotIsolated, Sandbox
 from course_utils.quiz.graded import ANSWERS
 from course_utils.study.panels import clean, panel
@@ -37,7 +37,6 @@ NOT_GRADED = "not graded"  # in an output's metadata, under OURS: why a check ha
 OURS = "pruning_course"
 DAMAGED = "its answer stood in a part of the file that is damaged"
 _IDLE = 600  # seconds after which warm processes that nobody needs are let go
-_VISIBLE = "0"  # the seed of the cases that a learner's notebook shows
 _PICTURES = ("image/png", "image/jpeg")
 
 
@@ -123,7 +122,7 @@ class _Run:
         silent = all(said[n][0].get("outputs") == [] for n in said if n not in self.checks)
         if unclear or not silent:
             # What a student reads comes from a run that never met the secret cases.
-            visible = _cases([self.checks[n].exercise for n in unclear], _VISIBLE, self.settings)
+            visible = _cases([self.checks[n].exercise for n in unclear], VISIBLE, self.settings)
             again = [n for n in self.chosen if n in unclear or n not in {*self.checks, *stopped}]
             said, stopped_again = self._observe(answers, again, visible)
             stopped |= {n: why for n, why in stopped_again.items() if n not in self.checks}
@@ -448,8 +447,8 @@ def _cases(exercises: list[str], seed: str, settings: Settings) -> dict[str, byt
 def _key(code: list[NotebookNode], files: dict[str, bytes], settings: Settings) -> str:
     cells = [[c.source, c.metadata.get("tags"), c.metadata.get("nbgrader")] for c in code]
     beside = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    decides = [cells, beside, settings.seed, settings.limits, settings.judging, _course(),
-               platform.python_version(), version("torch")]  # fmt: skip
+    decides = [cells, beside, settings.seed, settings.limits, settings.judging, settings.isolated,
+               _course(), platform.python_version(), version("torch")]  # fmt: skip
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 

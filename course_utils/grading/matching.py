@@ -8,12 +8,14 @@ import re
 import symtable
 import warnings
 from bisect import bisect_left
+from contextlib import suppress
 from functools import cached_property
 from typing import NamedTuple
 
 from nbformat import NotebookNode
 from nbgrader.utils import compute_checksum, is_grade, is_locked, is_solution
 
+from course_utils.grading.plan import MAGIC
 from course_utils.grading.reading import Cell
 
 
@@ -79,15 +81,14 @@ def defined(source: str) -> set[str]:
 
 def table(source: str) -> symtable.SymbolTable | None:
     """None for what is not Python."""
-    source = re.sub(r"^([ \t]*)[%!].*", r"\1pass", source, flags=re.MULTILINE)
     if len(source) > 2**20:
         return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return symtable.symtable(source, "cell", "exec")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for text in (source, MAGIC.sub(r"\1pass", source)):
+            with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+                return symtable.symtable(text, "cell", "exec")
+    return None
 
 
 class Placed(NamedTuple):
@@ -164,7 +165,7 @@ class Matching:
         """Exercises answered in cells of the student's own, or in another exercise's cell."""
         for r, asked in self.course.asked.items():
             before = self._at(r)
-            if any(self._works(n, r) and asked & self.functions[n] for n in before):
+            if any(self._works(n, r) and asked & defined(self.cells[n].source) for n in before):
                 continue
             able = [n for n in range(len(self.cells)) if self._may_answer(n, r)]
             whole = [n for n in able if asked <= self.functions[n]]

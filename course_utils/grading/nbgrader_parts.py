@@ -75,9 +75,10 @@ def released(folder: Path, assignment: str) -> dict[str, NotebookNode]:
     """What students got, by the notebook's name: the only source of points and checks."""
     files = sorted((folder / "release" / assignment).glob("*.ipynb"))
     if not files:
+        there = sorted(place.name for place in (folder / "release").glob("*") if place.is_dir())
         raise execution.Problem(
-            f"There is no notebook in {folder / 'release' / assignment}: "
-            f"run `nbgrader generate_assignment {assignment}` in the class folder."
+            f"There is no notebook in {folder / 'release' / assignment}. The assignments are "
+            f"{', '.join(there)}; a new one is made by `nbgrader generate_assignment NAME`."
         )
     return {file.stem: nbformat.read(file, as_version=4) for file in files}
 

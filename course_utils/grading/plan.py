@@ -150,7 +150,7 @@ def _used(table: symtable.SymbolTable) -> set[str]:
 
 # What only IPython understands: `%time x`, `!ls`, `files = !ls`, `?x` and `x?`. No name comes of it
 # that an answer could use.
-_MAGIC = re.compile(
+MAGIC = re.compile(
     r"^([ \t]*)(?:[%!?].*|[\w., \t]+=[ \t]*[%!].*|[\w. \t]+\?+[ \t]*)$", re.MULTILINE
 )
 
@@ -160,7 +160,7 @@ def _parsed(source: str) -> ast.Module:
     no names then, and still runs, where it costs its author only."""
     if len(source) > _LONGEST:
         return ast.Module([], [])
-    for text in (source, _MAGIC.sub(r"\1pass", source)):
+    for text in (source, MAGIC.sub(r"\1pass", source)):
         with suppress(Exception):
             return ast.parse(text)
     return ast.Module([], [])

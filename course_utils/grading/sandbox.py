@@ -249,7 +249,7 @@ def _cannot(why: str) -> str:
     return (
         f"Students' code cannot be isolated on this machine: {why}. {_what_to_type()}"
         "To grade all the same, with code that can read and change whatever you can, "
-        "say so: `--not-isolated`, or isolated=False."
+        "say so: `--not-isolated`, or `c.ExecuteIsolated.isolated = False` in nbgrader_config.py."
     )
 
 

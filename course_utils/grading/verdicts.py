@@ -22,10 +22,8 @@ from course_utils.exercises.engine import (
     verdict,
 )
 from course_utils.exercises.plain import decode, encode_cases
-from course_utils.grading.frames import pack, unpack
+from course_utils.grading.frames import VISIBLE, pack, unpack
 from course_utils.study.panels import clean, panel
-
-VISIBLE = 0  # the seed of the cases that a learner's notebook shows
 
 # Imported once, before a process is forked for each job.
 every()

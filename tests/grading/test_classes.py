@@ -231,7 +231,7 @@ def test_nothing_handed_in_and_no_such_assignment_are_said(folder):
         ["Nobody has handed in 01 yet: there is nothing in submitted/*/01."],
         0,
     )
-    with pytest.raises(ValueError, match="nbgrader generate_assignment 99"):
+    with pytest.raises(ValueError, match="The assignments are 01; a new one"):
         classes.grade(folder, "99")
 
 

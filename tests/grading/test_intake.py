@@ -1388,3 +1388,34 @@ def test_an_instructors_own_lesson(folder, lose):
     CheckCellMetadata().preprocess(result.notebook, {})
     assert sources(result) == [c.source for c in notebook.cells]
     assert [c.metadata for c in result.notebook.cells[:4]] == [c.metadata for c in release.cells]
+
+
+# --- Answers that are no plain function -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "from functools import partial\nmagnitude_mask = partial(print, 1)",
+        "from my_work import magnitude_mask",
+        "if True:\n    def magnitude_mask(weight, sparsity):\n        return weight > 0",
+        "magnitude_mask, other = print, 2",
+    ],
+)
+def test_an_answer_in_its_place_is_no_worse_than_a_draft_below_its_check(folder, answer):
+    notebook = answered(magnitude_mask=answer)
+    draft = {**MINE, "source": "def magnitude_mask(weight, sparsity):\n    return weight"}
+    put(notebook, "check_magnitude_mask", draft)
+    result = received(folder, notebook)
+    texts = [c.source for c in result.notebook.cells]
+    check = next(c.source for c in RELEASE.cells if c.id == "check_magnitude_mask")
+    assert texts.index(answer) < texts.index(check) < texts.index(draft["source"])
+    assert result.for_instructor == []
+
+
+def test_a_course_cell_that_a_student_gave_a_shell_line_still_defines_its_names(folder):
+    notebook = answered()
+    imports = next(c for c in notebook.cells if c.cell_type == "code")
+    imports.source = f"files = !ls\n{imports.source}\nimports?"
+    result = received(folder, notebook)
+    assert result.for_instructor == []

@@ -971,7 +971,7 @@ def test_without_bubblewrap_it_says_what_to_do(package, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(NotIsolated) as refusal:
         Sandbox("course_utils.tries:run", package)
-    for word in ("bubblewrap is missing", "apt-get install bubblewrap", "isolated=False"):
+    for word in ("bubblewrap is missing", "apt-get install bubblewrap", "isolated = False"):
         assert word in str(refusal.value)
 
 
@@ -980,7 +980,9 @@ def test_a_bubblewrap_that_may_not_work_is_quoted(package, monkeypatch, tmp_path
     fake.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(NotIsolated, match=r"setting up uid map: Permission denied.*isolated=False"):
+    with pytest.raises(
+        NotIsolated, match=r"setting up uid map: Permission denied.*isolated = False"
+    ):
         Sandbox("course_utils.tries:run", package)
 
 
