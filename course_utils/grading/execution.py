@@ -78,7 +78,7 @@ def execute(
             cell.outputs = [new_output(**output) for output in judged]
         return []
     beside = {name: path.read_bytes() for name, path in sorted(files.items())}
-    stored = settings.folder / "results" / f"{_key(code, beside, settings)}.json"
+    stored = settings.folder / "results" / f"{_key(code, release, beside, settings)}.json"
     result = _read(stored)
     if result is None:
         result = _Run(notebook, release, beside, settings).result()
@@ -444,11 +444,15 @@ def _cases(exercises: list[str], seed: str, settings: Settings) -> dict[str, byt
 # Results are files named after everything that decides about them.
 
 
-def _key(code: list[NotebookNode], files: dict[str, bytes], settings: Settings) -> str:
+def _key(
+    code: list[NotebookNode], release: NotebookNode, files: dict[str, bytes], settings: Settings
+) -> str:
     cells = [[c.source, c.metadata.get("tags"), c.metadata.get("nbgrader")] for c in code]
     beside = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    decides = [cells, beside, settings.seed, settings.limits, settings.judging, settings.isolated,
-               _course(), platform.python_version(), version("torch")]  # fmt: skip
+    ours = [cell.source for cell in release.cells if _is_code(cell)]  # they decide what runs
+    decided = [settings.seed, settings.limits, settings.judging, settings.isolated]
+    versions = [_course(), platform.python_version(), version("torch")]
+    decides = [cells, ours, beside, decided, versions]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 

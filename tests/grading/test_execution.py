@@ -143,6 +143,22 @@ def test_what_decides_about_a_result_is_part_of_its_name(monkeypatch, settings, 
     assert len(played.jobs) > before
 
 
+@pytest.mark.parametrize(
+    "released, change",
+    [(["a = 1"], {}), ([], {"isolated": False})],
+    ids=["another release", "without isolation"],
+)
+def test_so_are_the_release_and_the_isolation(monkeypatch, settings, released, change):
+    played = Played()
+    monkeypatch.setattr(execution, "_warm", played)
+    monkeypatch.setattr(execution, "_known_cases", {})
+    release = new_notebook(cells=[new_code_cell(source) for source in released])
+    execute(new_notebook(cells=two()), new_notebook(), {}, settings)
+    before = len(played.jobs)
+    execute(new_notebook(cells=two()), release, {}, settings._replace(**change))
+    assert len(played.jobs) > before
+
+
 def test_files_beside_the_notebook_are_part_of_the_name_too(run, tmp_path):
     helper = tmp_path / "helper.py"
     helper.write_text("a = 1")
@@ -366,6 +382,16 @@ def test_both_runs_together_keep_to_the_time_of_a_notebook(monkeypatch, settings
     execute(new_notebook(cells=two()), new_notebook(cells=two()), {}, settings)
     assert len(given) == 2
     assert given[1] < given[0] < settings.limits.job
+
+
+def test_a_notebook_that_keeps_crashing_keeps_to_its_time_as_well(monkeypatch, run):
+    clock = iter(range(0, 10**6, 400))
+    monkeypatch.setattr(execution.time, "monotonic", lambda: next(clock))
+    notebook, lines, played = run(two(), first="crashed (aborted)")
+    ran = [job for job in played.jobs if any("cell" in step for step in job)]
+    assert len(ran) == 1
+    assert "was not reached" in reason(notebook.cells[3])
+    assert any("`second` could not be graded" in line for line in lines)
 
 
 def test_without_a_seed_nobody_is_graded(tmp_path):
