@@ -183,9 +183,14 @@ class _Job:
         if files + sum(theirs.values()) <= limits["memory"] or time.monotonic() < precisely:
             return None, precisely
         start = time.monotonic()
-        used = files + sum(_own_pages(each, theirs[each]) for each in theirs)
+
+        def too_much() -> bool:
+            used = files + sum(_own_pages(each, theirs[each]) for each in theirs)
+            return used > limits["memory"]
+
+        # Twice: of processes that end meanwhile, those counted last have all that they shared.
+        over = {"over": "memory"} if too_much() and too_much() else None
         took = time.monotonic() - start
-        over = {"over": "memory"} if used > limits["memory"] else None
         return over, time.monotonic() + 3 * took
 
     def _processes(self) -> list[int]:
@@ -222,15 +227,20 @@ def _memory_of(processes: list[int]) -> dict[int, int]:
     for each in processes:
         with contextlib.suppress(OSError):
             found[each] = _kilobytes(f"/proc/{each}/status", b"RssAnon", b"RssShmem")
+            if not found[each]:  # its first thread is gone: whatever is left, the others hold
+                tasks = os.listdir(f"/proc/{each}/task")
+                theirs = (f"/proc/{each}/task/{task}/status" for task in tasks)
+                found[each] = max(_kilobytes(one, b"RssAnon", b"RssShmem") for one in theirs)
     return found
 
 
 def _own_pages(process: int, at_most: int) -> int:
-    """Memory of one process, its share of what it shares; if it hides that, as much as can be."""
+    """Memory of one process, its share of what it shares; if it hides that, as much as can be. One
+    that has ended meanwhile has none."""
     try:
         return _kilobytes(f"/proc/{process}/smaps_rollup", b"Pss_Anon", b"Pss_Shmem")
     except OSError:
-        return at_most
+        return at_most if _memory_of([process]).get(process) else 0
 
 
 def _answer(control: socket.socket, what: dict) -> None:

@@ -525,15 +525,37 @@ def test_files_in_scratch_count_as_memory(warm):
 
 
 def test_memory_that_is_shared_with_the_warm_parent_is_not_the_job_s(warm):
+    """Nor while processes come and go, and one is counted that has just ended."""
     source = """
-    for n in range(20):
-        if os.fork() == 0:
-            time.sleep(0.6)
-            os._exit(0)
-    for n in range(20): os.wait()
+    for again in range(6):
+        for n in range(20):
+            if os.fork() == 0:
+                time.sleep(0.02 * n)
+                os._exit(0)
+        for n in range(20): os.wait()
     tell('well')
     """
     assert told(warm, source, memory=2**30) == "well"
+
+
+def test_memory_counts_though_the_first_thread_of_its_process_is_gone(warm):
+    end_this_thread = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+    source = f"""
+    import ctypes
+    def take():
+        global x
+        x = bytearray(os.urandom(1)) * (300 * 2**20)
+        time.sleep(60)
+    say(b'kept')
+    for n in range(4):
+        if os.fork() == 0:
+            threading.Thread(target=take).start()
+            ctypes.CDLL(None).syscall({end_this_thread}, 0)
+    time.sleep(60)
+    """
+    result = ran(warm, source, memory=2**30)
+    assert (result.parts, result.ended) == ([b"kept"], "used more than 1 GiB of memory")
+    assert result.seconds < 30
 
 
 @pytest.mark.parametrize("storm", ["while True: os.fork()", "while True: os.fork() or os.setsid()"])
