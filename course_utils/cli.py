@@ -80,6 +80,18 @@ def _class_verbs(group: argparse.ArgumentParser) -> None:
     grade = verb("grade", _class_grade, "grade what was handed in, each notebook in isolation")
     grade.add_argument("assignment", metavar="ASSIGNMENT", help="such as 01")
     grade.add_argument("--students", nargs="+", default=[], metavar="STUDENT", help="only these")
+    where = grade.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers",
+        type=_positive,
+        metavar="N",
+        help="how many notebooks at once on this machine; as many as it has processors",
+    )
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="run them on a Dask cluster instead, such as tcp://192.168.0.7:8786",
+    )
     grade.add_argument(
         "--not-isolated",
         action="store_true",
@@ -88,6 +100,18 @@ def _class_verbs(group: argparse.ArgumentParser) -> None:
     )
 
     verb("status", _class_status, "show how far each assignment is, and what is worth a look")
+
+    report = verb(
+        "report", _class_report, "show what a class knows of a lesson, and what it misses"
+    )
+    report.add_argument("assignment", metavar="ASSIGNMENT", help="such as 01")
+    report.add_argument(
+        "--names", action="store_true", help="with names; without, it says nothing about who"
+    )
+    page = report.add_argument(
+        "file", type=Path, metavar="[FILE]", help="another page than that in reports/"
+    )
+    page.required = False  # what nargs="?" means, but for a FILE behind --names too
 
     export = verb("export", _class_export, "write the grades for another program")
     export.add_argument("--format", choices=("csv", "canvas", "moodle"), default="csv")
@@ -98,6 +122,12 @@ def _class_verbs(group: argparse.ArgumentParser) -> None:
         "--port", type=_port, default=8888, help="8888, or the next one that is free"
     )
     open_.add_argument("--no-browser", action="store_true", help="only print the address to open")
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"a number of notebooks is 1 or more, not {text}")
+    return int(text)
 
 
 def _port(text: str) -> int:
@@ -167,16 +197,33 @@ def _class_new(asked: argparse.Namespace) -> None:
 
 
 def _class_grade(asked: argparse.Namespace) -> int:
-    from course_utils.grading import classes
+    from course_utils.grading import warming
 
-    isolated = not asked.not_isolated
-    return classes.grade(classes.find(), asked.assignment, asked.students, isolated)
+    if not asked.scheduler:
+        warming.begin(Path.cwd(), asked.assignment)
+    from course_utils.grading import classes  # takes a second to import, in which the others start
+
+    return classes.grade(
+        classes.find(),
+        asked.assignment,
+        asked.students,
+        isolated=not asked.not_isolated,
+        workers=asked.workers,
+        scheduler=asked.scheduler,
+    )
 
 
 def _class_status(asked: argparse.Namespace) -> None:
     from course_utils.grading import classes
 
     classes.status(classes.find())
+
+
+def _class_report(asked: argparse.Namespace) -> None:
+    from course_utils.grading import classes, report
+
+    for line in report.write(classes.find(), asked.assignment, asked.names, asked.file):
+        print(line)
 
 
 def _class_export(asked: argparse.Namespace) -> None:

@@ -38,12 +38,15 @@ PICTURES = 8 * 2**20  # characters of everything that one cell displays
 CELLS = 16 * 2**20  # bytes that all cells together may show
 CUT = "The rest of what this cell shows was cut."
 
-# Once, before a process is forked for each notebook: also what the cells of a lesson import first,
-# and the images that they read.
-every()
-functions_of(GUARDED)
-import_module("course_utils.study.lessons")
-_raw_digits()
+
+def prepare(_what: bytes) -> None:
+    """Once, before a process is forked for each notebook: what the cells of a lesson import, what
+    torch imports when an optimizer is made, and the images."""
+    every()
+    functions_of(GUARDED)
+    for name in ("course_utils.study.lessons", "torch._dynamo", "torchvision", "matplotlib.pyplot"):
+        import_module(name)
+    _raw_digits()
 
 
 def run(job: bytes, say) -> None:

@@ -22,7 +22,8 @@ from typing import NamedTuple
 from nbformat import NotebookNode
 from traitlets import TraitError
 
-from course_utils.grading import notes
+from course_utils.grading import batch, gradebook, notes
+from course_utils.grading.workers import SchedulerGone, team
 from course_utils.study.panels import clean, table
 
 _say = partial(print, flush=True)
@@ -153,7 +154,7 @@ def nbgrader(folder: Path):
 
 
 def _load(app, folder: Path) -> None:
-    from course_utils.grading.execution import Problem
+    from course_utils.grading.running import Problem
 
     try:
         app.initialize([])
@@ -185,37 +186,84 @@ def grade(
     assignment: str,
     students: Sequence[str] = (),
     isolated: bool = True,
-    say: Callable = _say,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    say: Callable | None = None,
 ) -> int:
-    """Grade what was handed in for an assignment, all of it or these students'. The exit status:
-    1 if there is something that only the instructor can mend."""
-    from course_utils.grading.nbgrader_parts import GRADER_FAILED, released
+    """Grade what was handed in for an assignment, all of it or these students': `workers` notebooks
+    at once on this machine, or on a Dask cluster. The exit status: 1 if there is something that
+    only the instructor can mend, 130 if somebody stopped it."""
+    from course_utils.grading.nbgrader_parts import GRADER_FAILED, ExecuteIsolated, released
 
     release = released(folder, assignment)
     chosen = _chosen(folder, assignment, students)
+    say = say or batch.printed
     if not chosen:
         say(f"Nobody has handed in {assignment} yet: there is nothing in submitted/*/{assignment}.")
         return 0
-    width = max(map(len, chosen))
     standings = []
     with _alone(folder), nbgrader(folder) as app:
         if not isolated:
             app.config.ExecuteIsolated.isolated = False
-        try:
-            for student in executed(app, folder, assignment, release, chosen):
-                _convert(app, folder, assignment, student)
-                with gradebook_of(app) as gradebook:
-                    one = standing(gradebook, folder, assignment, student)
-                standings.append(one)
-                say(f"{clean(student):{width}}  {one.points_text():>14}  {one.says()}")
-        except KeyboardInterrupt:
-            say("Stopped. What is done is kept, and the same command goes on from here.")
-            raise
+        settings = ExecuteIsolated(config=app.config).settings(folder)
+        gradebook.back_up(app, folder)
+        with team(workers, scheduler) as team_, gradebook.opened_once(app) as book:
+            ours = batch.Batch(team_, settings, release, say, app.log)
+            if not team_.at_once:
+                say(f"No worker has joined {scheduler} yet: waiting for one. Ctrl-C stops.")
+            finished = False
+            try:
+                with ours.stoppable():
+                    for one in _graded(ours, app, book, folder, assignment, chosen):
+                        standings.append(one)
+                        width = max(map(len, chosen))
+                        name = clean(one.student)
+                        say(f"{name:{width}}  {one.points_text():>14}  {one.says()}")
+                finished = not ours.stopping
+            except SchedulerGone as gone:
+                raise ValueError(f"{gone} {_GOES_ON}") from None
+            except KeyboardInterrupt:
+                pass
+            finally:
+                notes.write_run(folder, assignment, ours.record(finished))
+    if not finished:
+        left = len(chosen) - len(standings)
+        say(f"Stopped, with {left} of {len(chosen)} not graded. {_GOES_ON}")
+        return 130
     say("")
-    for line in _summary(assignment, standings):
+    for line in [*_summary(assignment, standings), _times(ours.record(True))]:
         say(line)
     failures = [line for one in standings for line in one.lines if line.startswith(GRADER_FAILED)]
     return int(any(one.failed for one in standings) or bool(failures))
+
+
+_GOES_ON = "What is done is kept, and the same command goes on from here."
+
+
+def _graded(ours, app, book, folder: Path, assignment: str, students) -> Iterator["Standing"]:
+    """Each student's standing, once it is in the gradebook."""
+
+    def place_of(student: str) -> Path:
+        return folder / "submitted" / student / assignment
+
+    for student in ours.executed(place_of, students):
+        with ours.timed("nbgrader"):
+            _write_down(ours, app, book, folder, assignment, student)
+            with book.transaction() as read:
+                one = standing(read, folder, assignment, student)
+        yield one
+
+
+def _times(record: dict) -> str:
+    """How long it took, and what most of that went into."""
+    if not record["ran"]:
+        return f"\nNothing had to run: done in {record['seconds']:.1f} s."
+    return (
+        f"\n{record['ran']} notebooks ran, {record['workers']} at once, in "
+        f"{record['seconds']:.1f} s: {record['start']:.1f} s until the first one, "
+        f"{record['cells']:.1f} s in their cells, {record['verdicts']:.1f} s judging, "
+        f"{record['nbgrader']:.1f} s writing down."
+    )
 
 
 @contextmanager
@@ -236,39 +284,33 @@ def _alone(folder: Path):
         lock.close()
 
 
-def executed(app, folder: Path, assignment: str, release: dict, students) -> Iterator[str]:
-    """Each student as soon as the results of their notebooks are stored, where nbgrader's converter
-    will find them. Here is where the time goes."""
-    from course_utils.grading import intake
-    from course_utils.grading.execution import Problem
-    from course_utils.grading.nbgrader_parts import ExecuteIsolated, run
+def _write_down(ours, app, book, folder: Path, assignment: str, student: str) -> None:
+    """Let nbgrader convert what a student handed in; what stops it is noted and stops nobody
+    else."""
+    from nbgrader.converters.base import NbGraderException
 
-    settings = ExecuteIsolated(config=app.config).settings(folder)
-    for student in students:
-        place = folder / "submitted" / student / assignment
-        for name, notebook in release.items():
-            try:
-                received = intake.receive(place, name, notebook)
-                if not received.unreadable:
-                    run(received.notebook, notebook, received.files, settings)
-            except Problem:
-                raise
-            except Exception as error:  # the converter meets it again, and writes it down
-                app.log.error("%s: %s: %r", student, name, error)
-        yield student
+    try:
+        with book.transaction():
+            _convert(ours, app, folder, assignment, student)
+    except NbGraderException as error:
+        log = folder / notes.SECRETS / "nbgrader.log"
+        notes.write(folder, assignment, student, "", failed=f"{error} (more in {log})")
+    else:
+        notes.forget(folder, assignment, student, "")
 
 
-def _convert(app, folder: Path, assignment: str, student: str) -> None:
-    """nbgrader's own autograding of one student; what stops it is noted and stops nobody else."""
+def _convert(ours, app, folder: Path, assignment: str, student: str) -> None:
+    """nbgrader's own autograding of one student. NbGraderException says what stopped it."""
     from nbgrader.converters import Autograde
     from nbgrader.converters.base import NbGraderException
 
-    from course_utils.grading.execution import Problem
+    from course_utils.grading.running import Problem
 
     class Converter(Autograde):
         """For a submission that holds no notebook too, which nbgrader alone would pass over."""
 
         stopped_by: Exception | None = None
+        release, received = ours.release, ours.received.get(student, {})
 
         def init_notebooks(self):
             self.assignments = {str(folder / "submitted" / student / assignment): []}
@@ -299,10 +341,7 @@ def _convert(app, folder: Path, assignment: str, student: str) -> None:
         if isinstance(error, Problem):
             raise error from None
         reason = f"{type(error).__name__}: {error}" if error else "nbgrader gave up"
-        log = folder / notes.SECRETS / "nbgrader.log"
-        notes.write(folder, assignment, student, "", failed=f"{reason} (more in {log})")
-    else:
-        notes.forget(folder, assignment, student, "")
+        raise NbGraderException(reason) from None
 
 
 def handed_in(folder: Path, assignment: str) -> list[str]:

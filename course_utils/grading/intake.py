@@ -331,7 +331,7 @@ def _repaired(found: Found, course: Course, notes: Notes) -> tuple[NotebookNode,
             cell.source = _ELSEWHERE
     cells.sort(key=lambda one: one[0])
 
-    notebook = copy.deepcopy(course.release)
+    notebook = copy.deepcopy(NotebookNode({**course.release, "cells": []}))
     notebook.cells = [cell for _, cell in cells]
     _number(notebook, course)
     lost = _lost(missing, course) if found.reading.damaged else []

@@ -9,7 +9,7 @@ import symtable
 import warnings
 from bisect import bisect_left
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from nbformat import NotebookNode
@@ -71,12 +71,19 @@ def functions(source: str) -> set[str]:
     return {one or other for one, other in _FUNCTION.findall(source)}
 
 
-def defined(source: str) -> set[str]:
+def defined(source: str) -> frozenset[str]:
     """All names that a cell leaves behind."""
+    return _known(source) if len(source) < 20_000 else _defined(source)
+
+
+def _defined(source: str) -> frozenset[str]:
     found = table(source)
     symbols = found.get_symbols() if found else []
     names = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
-    return (functions(source) | names) - {"_"}
+    return frozenset((functions(source) | names) - {"_"})
+
+
+_known = lru_cache(2000)(_defined)  # the course's own cells are the same for everybody
 
 
 def table(source: str) -> symtable.SymbolTable | None:

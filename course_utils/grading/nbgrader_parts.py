@@ -29,7 +29,7 @@ from nbgrader.preprocessors import GetGrades, NbGraderPreprocessor, SaveAutoGrad
 from nbgrader.utils import is_grade, parse_utc
 from traitlets import Bool, Float, Integer, List
 
-from course_utils.grading import execution, intake, notes, plan
+from course_utils.grading import execution, intake, notes, plan, running
 from course_utils.grading.sandbox import Limits
 from course_utils.study.panels import clean
 
@@ -53,8 +53,14 @@ def configure(c, folder: str | Path) -> None:
         "nbgrader.preprocessors.LimitOutput",
         f"{here}.SaveGrades",
         "nbgrader.preprocessors.AssignLatePenalties",
-        "nbgrader.preprocessors.CheckCellMetadata",
     ]
+    # What these leave out is the intake's: it takes every cell's metadata from the release.
+    c.Autograde.sanitize_preprocessors = [
+        "nbgrader.preprocessors.ClearOutput",
+        "nbgrader.preprocessors.OverwriteKernelspec",
+        "nbgrader.preprocessors.OverwriteCells",
+    ]
+    c.Submissions.optimistic_validation = True  # once, after all of them
     if sys.platform != "win32":  # where nbgrader's exchange does not work either
         c.ExchangeFactory.collect = "course_utils.grading.collecting.Collect"
     c.GradeQuizzes.bank = str(folder / BANK)
@@ -76,7 +82,7 @@ def released(folder: Path, assignment: str) -> dict[str, NotebookNode]:
     files = sorted((folder / "release" / assignment).glob("*.ipynb"))
     if not files:
         there = sorted(place.name for place in (folder / "release").glob("*") if place.is_dir())
-        raise execution.Problem(
+        raise running.Problem(
             f"There is no notebook in {folder / 'release' / assignment}. The assignments are "
             f"{', '.join(there)}; a new one is made by `nbgrader generate_assignment NAME`."
         )
@@ -105,10 +111,17 @@ class Submissions(NotebookExporter):
             self.odd_times[place] = _readable_time(Path(place))
             self._leave_alone(Path(place))
 
+    def known_to_parent(self, what: str) -> dict:
+        """What `course class grade` has read already."""
+        return getattr(self.parent, what, {})
+
+    def released(self, assignment: str) -> dict[str, NotebookNode]:
+        return self.known_to_parent("release") or released(self.folder, assignment)
+
     def _notebooks(self, place: Path) -> list[str]:
         """The notebooks of the assignment, under their names, whatever was handed in for them."""
         wanted = self.parent.coursedir.notebook_id
-        names = released(self.folder, place.name)
+        names = self.released(place.name)
         return [str(place / f"{name}.ipynb") for name in names if fnmatch(name, wanted)]
 
     def _leave_alone(self, place: Path) -> None:
@@ -122,8 +135,10 @@ class Submissions(NotebookExporter):
         if not path.is_relative_to(self.submitted):
             return super().from_filename(filename, resources, **kwargs)
         self.about = self.folder, path.parent.name, path.parents[1].name, path.stem
-        self.release = released(self.folder, path.parent.name)[path.stem]
-        self.received = intake.receive(path.parent, path.stem, self.release)
+        self.release = self.released(path.parent.name)[path.stem]
+        self.received = self.known_to_parent("received").get(path.stem) or intake.receive(
+            path.parent, path.stem, self.release
+        )
         said = [*self.odd_times.get(str(path.parent), []), *self.received.for_instructor]
         self.lines = [clean(line) for line in said]
         self.known = notes.read(*self.about[:3]).get(path.stem, {})
@@ -134,7 +149,9 @@ class Submissions(NotebookExporter):
         return self.from_notebook_node(_with_notes(self.received), resources, **kwargs)
 
     def finished(self, ungraded: dict[str, str], work: str) -> None:
-        self._note(**{"not graded": ungraded, "work": work})
+        checks, seconds = self.executed.checks, self.executed.seconds
+        said = {"not graded": ungraded, "work": work, "checks": checks, "seconds": seconds}
+        self._note(**said)
 
     def _note(self, **said) -> None:
         notes.write(*self.about, lines=self.lines, **said)
@@ -173,9 +190,9 @@ def _readable_time(place: Path) -> list[str]:
 def _with_notes(received: "intake.HandedIn") -> NotebookNode:
     notebook = received.notebook
     if received.unreadable:
-        notebook.metadata[execution.OURS] = {"unreadable": received.unreadable}
+        notebook.metadata[running.OURS] = {"unreadable": received.unreadable}
     elif received.lost:
-        notebook.metadata[execution.OURS] = {"lost": list(received.lost)}
+        notebook.metadata[running.OURS] = {"lost": list(received.lost)}
     if received.for_student:
         lines = "\n".join(f"- {line}" for line in received.for_student)
         told = new_markdown_cell(f"## Notes on grading\n\n{lines}", id="notes-on-grading")
@@ -216,24 +233,28 @@ class ExecuteIsolated(NbGraderPreprocessor):
     def preprocess(self, nb, resources):
         exporter = self.parent
         settings = self.settings(exporter.folder)
-        lines = run(nb, exporter.release, exporter.received.files, settings)
-        for line in map(clean, lines):
+        exporter.executed = run(nb, exporter.release, exporter.received.files, settings)
+        for line in map(clean, exporter.executed.lines):
             exporter.lines.append(line)
             self.log.warning("%s: %s", resources["nbgrader"]["student"], line)
         return nb, resources
 
 
-def run(notebook: NotebookNode, release: NotebookNode, files: dict, settings) -> list[str]:
+def run(
+    notebook: NotebookNode, release: NotebookNode, files: dict, settings
+) -> "execution.Executed":
     """Have it run and judged. A mistake of ours costs no student a point: the checks are then
-    marked as not graded. Raises execution.Problem for what is the instructor's to mend."""
+    marked as not graded. Raises running.Problem for what is the instructor's to mend."""
     try:
         return execution.execute(notebook, release, files, settings)
-    except execution.Problem:
+    except running.Problem:
         raise
     except Exception as error:
-        reason = f"{GRADER_FAILED} ({type(error).__name__}: {error})"
-        notebook.metadata[execution.OURS] = {"unreadable": reason}
-        return [*execution.execute(notebook, release, files, settings), reason]
+        kind = "" if isinstance(error, execution.Failed) else f"{type(error).__name__}: "
+        reason = f"{GRADER_FAILED} ({kind}{error})"
+        notebook.metadata[running.OURS] = {"unreadable": reason}
+        executed = execution.execute(notebook, release, files, settings)
+        return executed._replace(lines=[*executed.lines, reason])
 
 
 class SaveGrades(SaveAutoGrades):
@@ -278,8 +299,8 @@ def not_graded(cell: NotebookNode) -> str:
     """Why a check has no verdict; nothing if it has one."""
     if cell.cell_type != "code" or not is_grade(cell):
         return ""
-    marks = (o.get("metadata", {}).get(execution.OURS, {}) for o in cell.outputs)
-    return next((str(m[execution.NOT_GRADED]) for m in marks if execution.NOT_GRADED in m), "")
+    marks = (o.get("metadata", {}).get(running.OURS, {}) for o in cell.outputs)
+    return next((str(m[running.NOT_GRADED]) for m in marks if running.NOT_GRADED in m), "")
 
 
 def _pointless(cell: NotebookNode) -> str:

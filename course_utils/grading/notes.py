@@ -23,7 +23,8 @@ def read(folder: Path, assignment: str, student: str) -> dict[str, dict]:
 
 def write(folder: Path, assignment: str, student: str, notebook: str, **said) -> None:
     """Replace what is said about one notebook: lines for the instructor, checks that have no
-    verdict with the reason, a digest of the work, and what went wrong with grading itself."""
+    verdict with the reason, a digest of the work, what went wrong with grading itself, the verdicts
+    on the checks, and how long it took to run and to judge."""
     _save(folder, assignment, student, read(folder, assignment, student) | {notebook: said})
 
 
@@ -33,16 +34,36 @@ def forget(folder: Path, assignment: str, student: str, notebook: str) -> None:
         _save(folder, assignment, student, everything)
 
 
+def run(folder: Path, assignment: str) -> dict:
+    """What is known of the last time that this assignment was graded: how long that took."""
+    try:
+        return json.loads(_run_file(folder, assignment).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def write_run(folder: Path, assignment: str, record: dict) -> None:
+    _replace(_run_file(folder, assignment), record)
+
+
+def _run_file(folder: Path, assignment: str) -> Path:
+    return folder / SECRETS / "runs" / f"{assignment}.json"
+
+
 def _save(folder: Path, assignment: str, student: str, everything: dict) -> None:
-    file = _file(folder, assignment, student)
+    _replace(_file(folder, assignment, student), everything)
+
+
+def _replace(file: Path, content: dict) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f".{file.name}.{os.getpid()}.new")
-    new.write_text(json.dumps(everything, indent=1, ensure_ascii=False), encoding="utf-8")
+    new.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     os.replace(new, file)
 
 
 def _blank() -> dict:
-    return {"lines": [], "not graded": {}, "work": "", "failed": ""}
+    blank = {"lines": [], "not graded": {}, "work": "", "failed": ""}
+    return {**blank, "checks": {}, "seconds": {}}
 
 
 def _file(folder: Path, assignment: str, student: str) -> Path:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from nbformat import NotebookNode
-from nbgrader.utils import is_grade, is_solution
 
 _LONGEST = 50_000  # characters of a cell that is read for names
 _MOST = 400_000  # characters of all cells together
@@ -26,7 +25,7 @@ class Check(NamedTuple):
 
 def check_of(cell: NotebookNode) -> Check | None:
     """The check that a locked, graded cell makes. Its text is the course's, not the student's."""
-    if cell.cell_type != "code" or not is_grade(cell) or is_solution(cell):
+    if not is_locked_check(cell):
         return None
     for node in ast.walk(_parsed(cell.source)):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "check":
@@ -34,18 +33,27 @@ def check_of(cell: NotebookNode) -> Check | None:
     return None
 
 
-def needed(notebook: NotebookNode, release: NotebookNode) -> list[int]:
+def is_locked_check(cell: NotebookNode) -> bool:
+    """Whether it is code that only gives points for other cells."""
+    return cell.cell_type == "code" and _is(cell, "grade") and not _is(cell, "solution")
+
+
+def _is(cell: NotebookNode, what: str) -> bool:
+    return cell.metadata.get("nbgrader", {}).get(what, False)
+
+
+def needed(cells: list[NotebookNode], release: list[NotebookNode]) -> list[int]:
     """Indices of the code cells to run, in order."""
-    ours = {cell.source for cell in release.cells if cell.cell_type == "code"}
-    code = [n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    chosen = {n for n in code if _counts(notebook.cells[n], ours)}
+    ours = {cell.source for cell in release if cell.cell_type == "code"}
+    code = [n for n, cell in enumerate(cells) if cell.cell_type == "code"]
+    chosen = {n for n in code if _counts(cells[n], ours)}
     flows, read = {}, 0
     for n in code:
-        source = notebook.cells[n].source
+        source = cells[n].source
         read += len(source)
         flows[n] = Flow.of(source) if read <= _MOST else Flow(set(), set())
         if len(source) > _LONGEST or read > _MOST:  # what it uses, nobody knows
-            chosen |= {n for n in code if not notebook.cells[n].metadata.get("tags")}
+            chosen |= {n for n in code if not cells[n].metadata.get("tags")}
     waiting = sorted(chosen)
     while waiting:
         user = waiting.pop()
@@ -67,7 +75,7 @@ def _definer(name: str, user: int, flows: dict[int, "Flow"]) -> int | None:
 
 def _counts(cell: NotebookNode, ours: set[str]) -> bool:
     """What students wrote or may have changed, and what is graded."""
-    return is_grade(cell) or is_solution(cell) or cell.source not in ours
+    return _is(cell, "grade") or _is(cell, "solution") or cell.source not in ours
 
 
 class Flow(NamedTuple):

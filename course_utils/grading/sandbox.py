@@ -1,7 +1,8 @@
 """Runs a program on strangers' data or code where it can reach nothing: the outside.
 
 A `Sandbox` is one warm parent (`service`) behind bubblewrap; each `run` forks a fresh process tree
-from it, with namespaces, scratch and limits of its own, and listens to what it says. Nobody inside
+from it, with namespaces, scratch and limits of its own, and listens to what it says. Threads may
+call `run` at once: their jobs run side by side. Nobody inside
 is believed: what comes out is bytes of limited length, and how a job ended is for the kernel and
 the clock to say. What the bytes mean is the callers' business. Imports no torch.
 """
@@ -19,11 +20,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from . import service
 
+NO_MEMORY_LEFT = "was ended because the machine had no memory left"
 STARTING = 120  # seconds for the imports of a warm parent, or of a plain process
 AFTER_INTERRUPT = 2  # seconds in which an interrupted step must come to its end
 ROOT = Path("/")
@@ -56,7 +59,10 @@ class Ran(NamedTuple):
 
 
 class _Gone(RuntimeError):
-    """The warm parent had died before it began the job, which therefore cannot be to blame."""
+    """The warm parent died before it began the job, which therefore cannot be to blame."""
+
+
+_ENDED = "the sandbox ended before it began a job"
 
 
 class NotIsolated(ValueError):
@@ -67,10 +73,10 @@ class Sandbox:
     """One warm parent for one program, "module:function", called as function(job, say).
 
     `package` holds the `course_utils` that is seen inside; the real one is not. `replaced` shows
-    one file in the place of another. With `isolated=False` every job is an ordinary process of this
-    user with none of the walls: for machines without bubblewrap, and by explicit choice only.
-    `core` is the one processor that all jobs run on, so that no job, however many processes it
-    starts, takes time from those that run beside it; without it they share all processors.
+    one file in the place of another. The module's `prepare(prepared)` is called once, before the
+    first job, if there is anything to prepare. With `isolated=False` every job is an ordinary
+    process of this user with none of the walls: for machines without bubblewrap, and by explicit
+    choice only.
     """
 
     def __init__(
@@ -79,13 +85,13 @@ class Sandbox:
         package: Path,
         replaced: dict[Path, Path] | None = None,
         isolated: bool = True,
-        core: int | None = None,
+        prepared: bytes = b"",
     ):
-        self._program, self._core = program, core
+        self._program, self._prepared = program, prepared
         self._package = Path(package).resolve()
         self._replaced = dict(replaced or {})
         self._isolated = isolated
-        self._one_at_a_time = threading.Lock()
+        self._starting = threading.Lock()
         self._parent: _WarmParent | None = None
         if not (self._package / "course_utils").is_dir():
             raise ValueError(f"{self._package} holds no folder course_utils.")
@@ -99,37 +105,40 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        with self._one_at_a_time:
-            self._stop()
-
-    def run(self, job: bytes, files: dict[str, bytes] | None = None, limits=DEFAULTS) -> Ran:
-        """One job, with `files` in its working folder. Waits for its end, and for that of all that
-        it started."""
-        packed = service.pack(job, _harmless(files or {}))
-        with self._one_at_a_time:
-            if not self._isolated:
-                return _run_plainly(self._program, self._package, packed, limits)
+        with self._starting:
             if self._parent:
-                with contextlib.suppress(_Gone):
-                    return self._run(packed, limits)
-            self._parent = self._start()
-            return self._run(packed, limits)
+                self._parent.stop()
+            self._parent = None
 
-    def _run(self, packed: bytes, limits: Limits) -> Ran:
-        try:
-            return self._parent.run(packed, limits)
-        finally:
-            if not self._parent.alive:
-                self._stop()
+    def run(
+        self,
+        job: bytes,
+        files: dict[str, bytes] | None = None,
+        limits: Limits = DEFAULTS,
+        core: int | None = None,
+    ) -> Ran:
+        """One job, with `files` in its working folder. Waits for its end, and for that of all that
+        it started. `core` is the one processor it runs on, so that no job, however many processes
+        it starts, takes time from those beside it; without it, it may use all."""
+        packed = service.pack(job, _harmless(files or {}))
+        if not self._isolated:
+            return _run_plainly(self._program, self._package, self._prepared, packed, limits)
+        with contextlib.suppress(_Gone):
+            return self._alive().run(packed, limits, core)
+        return self._alive().run(packed, limits, core)
+
+    def _alive(self) -> "_WarmParent":
+        """The parent, or a new one in the place of one that has died."""
+        with self._starting:
+            if self._parent is None or not self._parent.alive:
+                if self._parent:
+                    self._parent.stop()
+                self._parent = self._start()
+            return self._parent
 
     def _start(self) -> "_WarmParent":
-        command = _bubblewrap(self._program, self._package, self._replaced, self._core)
-        return _WarmParent(command)
-
-    def _stop(self) -> None:
-        if self._parent:
-            self._parent.stop()
-        self._parent = None
+        command = _bubblewrap(self._program, self._package, self._replaced)
+        return _WarmParent(command, self._prepared)
 
 
 def _harmless(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -146,12 +155,12 @@ def _harmless(files: dict[str, bytes]) -> dict[str, bytes]:
 class _WarmParent:
     """A running service: one socket to it, and one thread that started it and waits for it."""
 
-    def __init__(self, command: list[str]):
+    def __init__(self, command: list[str], prepared: bytes = b""):
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `stop`)
         self._process: subprocess.Popen | None = None
-        self._ready = False
-        self.alive = True
+        self._first = threading.Lock()
+        self._ready = self._stopped = False
         started = threading.Event()
 
         def start_and_wait():
@@ -178,54 +187,57 @@ class _WarmParent:
         self._thread = threading.Thread(target=start_and_wait, daemon=True)
         self._thread.start()
         started.wait()
-        said = self._heard()
+        said = _heard(self._control)
         if said != {"walls": "stand"}:
             why = said.get("missing") or self._complaint() or "bubblewrap ended without a word"
             self.stop()
             raise NotIsolated(_cannot(why))
+        with _in_memory(prepared) as file, contextlib.suppress(OSError):
+            socket.send_fds(self._control, [b"prepare"], [file])
 
-    def run(self, packed: bytes, limits: Limits) -> Ran:
-        if not self._ready:
-            self._ready = self._heard() == {"ready": True}
-        if not self._ready:
-            why = self._complaint()
-            raise RuntimeError(f"the sandbox did not start: {why}") if why else _Gone
+    @property
+    def alive(self) -> bool:
+        return not self._stopped and self._thread.is_alive()
+
+    def run(self, packed: bytes, limits: Limits, core: int | None) -> Ran:
+        self._wait_until_ready()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         events: queue.SimpleQueue = queue.SimpleQueue()
         reads, writes = os.pipe()
-        with _in_memory(packed) as job:
+        with ours, _in_memory(packed) as job:
             try:
-                asked = json.dumps(limits._asdict()).encode()
-                socket.send_fds(self._control, [asked], [job, writes])
+                asked = json.dumps({**limits._asdict(), "core": core}).encode()
+                socket.send_fds(self._control, [asked], [job, writes, theirs.fileno()])
             except OSError:
                 pass  # it has just died, which is what will be heard
             finally:
+                theirs.close()
                 os.close(writes)
-        hearers = [_reading(reads, limits.said, events), _telling(self._heard, events)]
-        try:
-            return _follow(
-                events, limits, lambda: self._tell(b"interrupt"), lambda: self._tell(b"kill")
-            )
-        except BaseException:
-            self.alive = False
-            self.stop()
-            raise
-        finally:
-            for each in hearers:
-                each.join()
-            os.close(reads)
+            hearers = [_reading(reads, limits.said, events)]
+            hearers.append(_telling(lambda: _heard(ours), events))
+            try:
+                interrupt, kill = (partial(_tell, ours, w) for w in (b"interrupt", b"kill"))
+                return _follow(events, limits, interrupt, kill)
+            except _Gone:
+                self._thread.join(2)  # it is about to be seen
+                raise
+            except BaseException:
+                self.stop()
+                raise
+            finally:
+                with contextlib.suppress(OSError):
+                    ours.shutdown(socket.SHUT_RDWR)  # nobody waits any more: what runs is ended
+                for each in hearers:
+                    each.join()
+                os.close(reads)
 
-    def _heard(self) -> dict:
-        """What the service says next; nothing once it is dead."""
-        with contextlib.suppress(OSError):
-            said = self._control.recv(65536)
-            if said:
-                return json.loads(said)
-        self.alive = False
-        return {}
-
-    def _tell(self, what: bytes) -> None:
-        with contextlib.suppress(OSError):
-            self._control.send(what)
+    def _wait_until_ready(self) -> None:
+        with self._first:
+            if not self._ready:
+                self._ready = _heard(self._control) == {"ready": True}
+            if not self._ready:
+                why = self._complaint()
+                raise RuntimeError(f"the sandbox did not start: {why}") if why else _Gone(_ENDED)
 
     def _complaint(self) -> str:
         self._thread.join(5)
@@ -235,14 +247,31 @@ class _WarmParent:
 
     def stop(self) -> None:
         """It ends when nobody is at the other end; and with it, all that is inside."""
+        if self._stopped:
+            return
+        self._stopped = True
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
-        self._control.close()
         self._thread.join(2)
         if self._thread.is_alive():
             self._process.kill()
             self._thread.join()
+        self._control.close()
         self._complaints.close()
+
+
+def _heard(control: socket.socket) -> dict:
+    """What is said next; nothing once whoever would say it is dead."""
+    with contextlib.suppress(OSError):
+        said = control.recv(65536)
+        if said:
+            return json.loads(said)
+    return {}
+
+
+def _tell(control: socket.socket, what: bytes) -> None:
+    with contextlib.suppress(OSError):
+        control.send(what)
 
 
 def _cannot(why: str) -> str:
@@ -279,9 +308,7 @@ def _in_memory(content: bytes):
 # --- What is seen inside --------------------------------------------------------------------------
 
 
-def _bubblewrap(
-    program: str, package: Path, replaced: dict[Path, Path], core: int | None = None
-) -> list[str]:
+def _bubblewrap(program: str, package: Path, replaced: dict[Path, Path]) -> list[str]:
     """The command that starts the service where only what it needs can be seen, and only read."""
     bwrap = shutil.which("bwrap")
     if bwrap is None:
@@ -318,7 +345,6 @@ def _bubblewrap(
     inside = {
         "program": program,
         "package": _PACKAGE,
-        "core": core,
         "sites": [str(site) for site in sites],
         "kept": [str(path) for path in shown if path.is_relative_to("/tmp")],
     }
@@ -489,7 +515,7 @@ def _follow(
         else:
             how = what
     if not how and not heard.begun:
-        raise _Gone
+        raise _Gone(_ENDED)
     if not verdict:
         verdict = _ending(how, heard, limits)
         if verdict and interrupted:  # and its last step, which did not survive that, is to blame
@@ -553,7 +579,7 @@ def _ending(how: dict, heard: _Heard, limits: Limits) -> str:
     if how.get("over") == "processes":
         return f"started more than {limits.processes} processes"
     if how.get("over") == "machine":
-        return "was ended because the machine had no memory left"
+        return NO_MEMORY_LEFT
     status = how.get("status")
     if status is None:
         return "was lost: the sandbox itself ended"
@@ -581,7 +607,9 @@ def _size(count: int) -> str:
 # --- Without isolation ----------------------------------------------------------------------------
 
 
-def _run_plainly(program: str, package: Path, packed: bytes, limits: Limits) -> Ran:
+def _run_plainly(
+    program: str, package: Path, prepared: bytes, packed: bytes, limits: Limits
+) -> Ran:
     """The same program in an ordinary fresh process, with the limits that this platform has."""
     settings = {"program": program, "package": str(package), "sites": []}
     settings["limits"] = limits._asdict()
@@ -590,6 +618,7 @@ def _run_plainly(program: str, package: Path, packed: bytes, limits: Limits) -> 
     events: queue.SimpleQueue = queue.SimpleQueue()
     folder = tempfile.TemporaryDirectory(prefix="course-job-", ignore_cleanup_errors=True)
     with folder as scratch, tempfile.TemporaryFile() as job:
+        job.write(service.pack(prepared, {}))
         job.write(packed)
         job.seek(0)
         process = subprocess.Popen(

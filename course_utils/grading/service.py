@@ -1,10 +1,11 @@
 """The warm parent inside the sandbox, and what it does for each job. `sandbox` is the outside.
 
-It imports what every job would import, and computes nothing. For a job it is handed two
-descriptors, one to read the job from and one to write what it says to, and forks; it never reads
-from either, so nothing of one job is left in the memory that the next one is forked from. Behind
-the fork the job gets walls of its own, and a process 1 that only reaps. The parent watches how much
-memory and how many processes there are, interrupts and kills when told, and says how it ended.
+It imports the program, lets it prepare what it wants prepared, and then does nothing but fork. For
+a job it is handed three descriptors: one to read the job from, one to write what it says to, and
+one to talk with who asked. It never reads from any, so nothing of one job is left in the memory
+that the next one is forked from, and several run at once. The first fork watches how much memory
+and how many processes there are, interrupts and kills when told, and says how it ended; behind the
+next one the job gets walls of its own, and a process 1 that only reaps.
 
 It is started as part of a package that holds only this file and `namespaces`, and imports nothing
 else of the course but the program's module. Without isolation (`plain`) the same program runs once,
@@ -31,15 +32,6 @@ ROOM = "/student"  # all that a job may write lies here
 WATCH = 0.05  # seconds between two looks at memory and processes
 FRAME = struct.Struct(">cQ")  # what is said: kind, length
 BEGIN, PART, STEP, DONE, FAILED = b"b", b"p", b"s", b"d", b"f"
-WARM = [
-    "torch",
-    "torch._dynamo",
-    "torchvision",
-    "numpy",
-    "matplotlib.pyplot",
-    "matplotlib_inline.backend_inline",
-    "IPython.core.interactiveshell",
-]
 
 
 # --- The warm parent ------------------------------------------------------------------------------
@@ -54,14 +46,14 @@ def serve(settings: dict) -> None:
     try:
         _enter(walls, settings)
         trial = _Job(walls, settings["kept"], lambda: os._exit(0))
-        ended = trial.finish(control=None, limits={"memory": 2**40, "processes": 64})
+        ended = trial.finish(control=None, limits=_NARROW)
         if ended != {"status": 0}:
             raise OSError(0, f"a first trial did not end well ({ended})")
         _answer(control, {"walls": "stand"})
     except OSError as error:
         _answer(control, {"missing": str(error.strerror or error)})
         return
-    function = _load(settings, WARM)
+    function = _load(settings, _to_prepare(control))
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         raise RuntimeError(f"{threads} threads run after the imports: it is not safe to fork.")
@@ -70,12 +62,26 @@ def serve(settings: dict) -> None:
     walls.gather_pages()
     _nothing_on([2])
     _answer(control, {"ready": True})
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for those who watch
     while True:
-        asked, descriptors, *_ = socket.recv_fds(control, 65536, 2)
+        asked, descriptors, *_ = socket.recv_fds(control, 65536, 3)
         if not asked:
             return
-        if len(descriptors) == 2:  # otherwise a late word about the job before
-            _answer(control, _one_job(walls, settings, function, control, asked, descriptors))
+        theirs = socket.socket(fileno=descriptors.pop())
+        try:
+            watching = os.fork() == 0
+        except OSError as error:
+            watching = False
+            _answer(theirs, {"missing": str(error.strerror)})
+        if watching:
+            with contextlib.suppress(BaseException):
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                control.close()
+                _answer(theirs, _one_job(walls, settings, function, theirs, asked, descriptors))
+            os._exit(0)
+        theirs.close()
+        for each in descriptors:
+            os.close(each)
 
 
 def _enter(walls, settings: dict) -> None:
@@ -89,19 +95,26 @@ def _enter(walls, settings: dict) -> None:
         os.setresgid(ORDINARY, ORDINARY, ORDINARY)
         os.setresuid(ORDINARY, ORDINARY, ORDINARY)
     os.umask(0o022)
-    if settings["core"] is not None:
-        os.sched_setaffinity(0, {settings["core"]})  # and no job can widen it
     walls.readable_by_others(False)
 
 
-def _load(settings: dict, warm: list[str]):
-    """The program's function, with everything imported that its jobs will need."""
+def _load(settings: dict, prepared: bytes):
+    """The program's function, with all imported and prepared that its jobs will need."""
     sys.path[:] = [settings["package"], *sys.path]
     sys.path += [site for site in settings["sites"] if site not in sys.path]
-    for name in warm:
-        importlib.import_module(name)
     module, _, function = settings["program"].partition(":")
-    return getattr(importlib.import_module(module), function)
+    program = importlib.import_module(module)
+    if prepared:
+        program.prepare(prepared)
+    return getattr(program, function)
+
+
+def _to_prepare(control: socket.socket) -> bytes:
+    _, descriptors, *_ = socket.recv_fds(control, 65536, 1)
+    if not descriptors:
+        os._exit(0)  # whoever started this is gone
+    with open(descriptors[0], "rb") as file:
+        return file.read()
 
 
 def _one_job(walls, settings, function, control, asked: bytes, descriptors: list[int]) -> dict:
@@ -115,7 +128,7 @@ def _one_job(walls, settings, function, control, asked: bytes, descriptors: list
         _run(function, bytes_, files, said)
 
     try:
-        running = _Job(walls, settings["kept"], work, keep=descriptors, room=limits["scratch"])
+        running = _Job(walls, settings["kept"], work, descriptors, limits)
     except OSError as error:
         return {"missing": str(error.strerror or error)}
     finally:
@@ -124,23 +137,26 @@ def _one_job(walls, settings, function, control, asked: bytes, descriptors: list
     return running.finish(control, limits)
 
 
+_NARROW = {"memory": 2**40, "processes": 64, "scratch": 2**20, "core": None}  # for a first trial
+
+
 class _Job:
     """A process 1 behind walls of its own, and the student's process, which it starts."""
 
-    def __init__(self, walls, kept: list[str], work, keep: list[int] = (), room: int = 2**20):
+    def __init__(self, walls, kept: list[str], work, keep: list[int] = (), limits=_NARROW):
         self.report, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         outside = os.getuid(), os.getgid()
         self.one = walls.fork_behind_walls()
         if self.one == 0:
             with contextlib.suppress(BaseException):
-                _be_process_1(walls, outside, there, kept, work, keep, room)
+                _be_process_1(walls, outside, there, kept, work, keep, limits)
             os._exit(1)
         there.close()
-        said, self.handles, *_ = socket.recv_fds(self.report, 65536, 2)
-        if len(self.handles) != 2:
+        said, self.handles, *_ = socket.recv_fds(self.report, 65536, 3)
+        if len(self.handles) != 3:
             self._wait()
             raise OSError(0, said.decode() or "the first process of a job died")
-        self.room, self.student = self.handles
+        self.room, self.student, self.proc = self.handles
 
     def finish(self, control: socket.socket | None, limits: dict) -> dict:
         """Watch until it has ended, one way or another; afterwards nothing of it is left."""
@@ -159,10 +175,8 @@ class _Job:
                 if asked == b"interrupt":
                     with contextlib.suppress(ProcessLookupError):
                         signal.pidfd_send_signal(self.student, signal.SIGINT)
-                elif asked == b"kill":
+                else:  # told so, or whoever asked is gone
                     ended = {"killed": True}
-                elif not asked:
-                    os._exit(0)  # whoever asked is gone, and with this process everything here is
             if ended is None:
                 ended, precisely = self._over(limits, precisely)
         self._wait()
@@ -175,7 +189,7 @@ class _Job:
         names = self._processes()  # first of all: to read about each takes time, which bombs use
         if len(names) > limits["processes"]:
             return {"over": "processes"}, precisely
-        theirs = _memory_of(names)
+        theirs = {each: self._memory(each) for each in names}
         if scarce(Path("/proc/meminfo").read_text(encoding="utf-8")):
             return {"over": "machine"}, precisely
         files = os.statvfs(self.room)
@@ -185,18 +199,44 @@ class _Job:
         start = time.monotonic()
 
         def too_much() -> bool:
-            used = files + sum(_own_pages(each, theirs[each]) for each in theirs)
-            return used > limits["memory"]
+            return files + sum(map(self._own_pages, theirs)) > limits["memory"]
 
         # Twice: of processes that end meanwhile, those counted last have all that they shared.
         over = {"over": "memory"} if too_much() and too_much() else None
         took = time.monotonic() - start
         return over, time.monotonic() + 3 * took
 
+    # Its own /proc lists the processes of this job, and no others.
+
     def _processes(self) -> list[int]:
-        known = (1, os.getpid(), self.one)
-        numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-        return [number for number in numbers if number not in known]
+        numbers = [int(name) for name in os.listdir(self.proc) if name.isdigit()]
+        return [number for number in numbers if number != 1]
+
+    def _memory(self, process: int) -> int:
+        """What it has for itself or shares; nothing once it has ended."""
+        try:
+            found = self._kilobytes(f"{process}/status", b"RssAnon", b"RssShmem")
+            if found:
+                return found
+            # its first thread is gone: whatever is left, the others hold
+            tasks = os.open(f"{process}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.proc)
+            try:
+                each = [f"{process}/task/{task}/status" for task in os.listdir(tasks)]
+            finally:
+                os.close(tasks)
+            return max(self._kilobytes(one, b"RssAnon", b"RssShmem") for one in each)
+        except (OSError, ValueError):
+            return 0
+
+    def _own_pages(self, process: int) -> int:
+        """Its memory, with its part of what it shares; if it hides that, as much as can be."""
+        try:
+            return self._kilobytes(f"{process}/smaps_rollup", b"Pss_Anon", b"Pss_Shmem")
+        except OSError:
+            return self._memory(process)
+
+    def _kilobytes(self, path: str, *wanted: bytes) -> int:
+        return _kilobytes(os.open(path, os.O_RDONLY, dir_fd=self.proc), *wanted)
 
     def _wait(self) -> None:
         """Process 1 is the last to go: the kernel ends all others of its namespace first."""
@@ -215,32 +255,10 @@ def scarce(meminfo: str) -> bool:
     return sizes["MemAvailable"] < 0.03 * sizes["MemTotal"]
 
 
-def _kilobytes(path: str, *wanted: bytes) -> int:
-    with open(path, "rb") as file:
-        lines = [line.split() for line in file]
+def _kilobytes(file: str | int, *wanted: bytes) -> int:
+    with open(file, "rb") as opened:
+        lines = [line.split() for line in opened]
     return sum(int(line[1]) * 1024 for line in lines if line and line[0][:-1] in wanted)
-
-
-def _memory_of(processes: list[int]) -> dict[int, int]:
-    """What each has for itself or shares, of those that are still there."""
-    found = {}
-    for each in processes:
-        with contextlib.suppress(OSError):
-            found[each] = _kilobytes(f"/proc/{each}/status", b"RssAnon", b"RssShmem")
-            if not found[each]:  # its first thread is gone: whatever is left, the others hold
-                tasks = os.listdir(f"/proc/{each}/task")
-                theirs = (f"/proc/{each}/task/{task}/status" for task in tasks)
-                found[each] = max(_kilobytes(one, b"RssAnon", b"RssShmem") for one in theirs)
-    return found
-
-
-def _own_pages(process: int, at_most: int) -> int:
-    """Memory of one process, its share of what it shares; if it hides that, as much as can be. One
-    that has ended meanwhile has none."""
-    try:
-        return _kilobytes(f"/proc/{process}/smaps_rollup", b"Pss_Anon", b"Pss_Shmem")
-    except OSError:
-        return at_most if _memory_of([process]).get(process) else 0
 
 
 def _answer(control: socket.socket, what: dict) -> None:
@@ -251,13 +269,15 @@ def _answer(control: socket.socket, what: dict) -> None:
 # --- Behind the fork ------------------------------------------------------------------------------
 
 
-def _be_process_1(walls, outside, report: socket.socket, kept, work, keep, room) -> None:
+def _be_process_1(walls, outside, report: socket.socket, kept, work, keep, limits) -> None:
     """Of fresh namespaces: furnish them, give up every right, and look after the student's."""
     try:
         walls.readable_by_others(True)  # or its own /proc files would belong to root
         walls.become(STUDENT, outside)
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
-        _furnish(walls, kept, room)
+        _furnish(walls, kept, limits["scratch"])
+        if limits["core"] is not None:
+            os.sched_setaffinity(0, {limits["core"]})  # the last time that this is allowed
         _close_all_but([report.fileno(), *keep])
         walls.drop_capabilities()
         walls.no_new_privileges()
@@ -310,6 +330,7 @@ def _reap(walls, report: socket.socket, work, keep: list[int]) -> None:
     for each in keep:
         os.close(each)
     handles = [os.open(ROOM, os.O_PATH | os.O_DIRECTORY), os.pidfd_open(student)]
+    handles.append(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY))
     socket.send_fds(report, [b"started"], handles)
     for each in handles:
         os.close(each)
@@ -446,10 +467,11 @@ def unpack(file) -> tuple[bytes, dict[str, bytes]]:
 
 def plain(settings: dict) -> None:
     """Without isolation: one job from standard input, in this ordinary process."""
+    prepared, _ = unpack(sys.stdin.buffer)
     job, files = unpack(sys.stdin.buffer)
     said = os.dup(1)
     _nothing_on([0, 1])
-    function = _load(settings, [])
+    function = _load(settings, prepared)
     _limit(settings["limits"], isolated=False)
     _run(function, job, files, said)
 

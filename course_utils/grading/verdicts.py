@@ -30,6 +30,32 @@ every()
 functions_of(GUARDED)
 
 
+_drawn: dict[tuple, dict] = {}  # the cases, by exercise and seed
+
+
+def prepare(what: bytes) -> None:
+    """Draw the class's cases, and what learners see, and work out what the references make of
+    them: before a process is forked for each job, so that none has to do it again."""
+    header, _ = unpack(what)
+    for name in header["exercises"]:
+        exercise = find(name)
+        for seed in {header["seed"], VISIBLE}:
+            _drawn[name, seed] = draw(exercise, seed)
+        _remember_what_is_wanted(exercise)
+
+
+def _remember_what_is_wanted(exercise: Exercise) -> None:
+    drawn = (_drawn[name, seed] for name, seed in _drawn if name == exercise.name)
+    cases = [case for groups in drawn for group in groups.values() for case in group]
+    known = {id(case): exercise.wanted(case) for case in cases}
+    work_out = exercise.wanted
+    exercise.wanted = lambda case: known[id(case)] if id(case) in known else work_out(case)
+
+
+def _cases(exercise: Exercise, seed: str) -> dict[str, list[tuple]]:
+    return _drawn.get((exercise.name, seed)) or draw(exercise, seed)
+
+
 def run(job: bytes, say) -> None:
     """Each step asks for an exercise's cases, or for a verdict, and is answered by one part."""
     header, blobs = unpack(job)
@@ -38,7 +64,7 @@ def run(job: bytes, say) -> None:
         say.step(number)
         mine = [next(blobs) for _ in range(step["blobs"])]
         if "cases" in step:
-            say(pack({"step": number}, [encode_cases(draw(find(step["cases"]), step["seed"]))]))
+            say(pack({"step": number}, [encode_cases(_cases(find(step["cases"]), step["seed"]))]))
         else:
             say(pack({"step": number, **_judged(step, mine)}))
 
@@ -78,7 +104,7 @@ def _result(exercise: Exercise, seed, seen: dict, blobs: list[bytes]) -> tuple[R
         observed = _read(exercise, blobs[0])
     except Exception:
         return _worthless(exercise, "What came back from your answer could not be read."), False
-    groups = draw(exercise, seed)
+    groups = _cases(exercise, seed)
     try:
         result = verdict(exercise, groups, observed)
     except Exception:

@@ -28,11 +28,11 @@ HERE = Path(__file__).resolve().parent
 HOUSE = HERE.parents[1]
 LESSON = "03_unstructured_pruning"
 ASSIGNMENT = "03"
-STEP, GIGABYTES = 3, 2
+STEP, GIGABYTES = 5, 2
 SCRATCH = 512 * 2**20  # as `sandbox.Limits` has it
 LIMITS = f"""
 c.ExecuteIsolated.seconds_per_cell = {STEP}
-c.ExecuteIsolated.seconds = 45
+c.ExecuteIsolated.seconds = 60
 c.ExecuteIsolated.gigabytes = {GIGABYTES}
 """
 NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts")
@@ -260,15 +260,24 @@ def feedback(folder: Path, students: list[str]) -> dict[str, str]:
     return pages
 
 
-WRITTEN_BY_NBGRADER = {"autograded", "feedback", "gradebook.db", "results", "notes", "nbgrader.log"}
+WRITTEN_BY_GRADING = {
+    "autograded",
+    "feedback",
+    "gradebook.db",
+    "results",
+    "notes",
+    "nbgrader.log",
+    "backups",
+    "runs",
+}
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
     """All files of the class but those that grading writes."""
     found = {}
     for at, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if f not in {*WRITTEN_BY_NBGRADER, "submitted"}]
-        for file in set(files) - WRITTEN_BY_NBGRADER:
+        folders[:] = [f for f in folders if f not in {*WRITTEN_BY_GRADING, "submitted"}]
+        for file in set(files) - WRITTEN_BY_GRADING:
             path = Path(at, file)
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             found[str(path.relative_to(folder))] = f"{content} {path.stat().st_mode:o}"
@@ -345,7 +354,7 @@ def main(*only: str) -> None:
 
 
 def _graded(folder: Path, listeners: Listeners, hostile, only: tuple[str, ...]) -> dict:
-    from course_utils.grading import execution
+    from course_utils.grading import running
 
     mark = f"stray-{secrets.token_hex(3)}"
     make(folder)
@@ -369,7 +378,7 @@ def _graded(folder: Path, listeners: Listeners, hostile, only: tuple[str, ...]) 
     names = {one.name: _put_in(words, one.name) for one in [*strangers, *honest]}
     readers = [names[n] for n in names if n in {one.name for one in hostile.READ_BY_PEOPLE}]
     pages = feedback(folder, ["a_good_one", *readers])
-    execution.let_go()
+    running.let_go()
     time.sleep(0.2)
     after = fingerprints(folder)
     return {

@@ -1,5 +1,5 @@
 """Class folders: made, found, graded and looked at. Running students' code is stood in for here
-(`a_class.execute`); everything else is real."""
+(`a_class.perform`); everything else is real."""
 
 import csv
 import json
@@ -14,7 +14,8 @@ from a_class import LESSON, WHY, graded, hand_in, standing, worth
 
 from course_utils import cli
 from course_utils.authoring import build, notebooks, source
-from course_utils.grading import classes, execution, intake, notes
+from course_utils.grading import classes, execution, frames, intake, notes, running
+from course_utils.grading.sandbox import Limits
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def folder(template, tmp_path, monkeypatch):
-    monkeypatch.setattr(execution, "execute", a_class.execute)
+    monkeypatch.setattr(running, "perform", a_class.perform)
     return a_class.copied(template, tmp_path / "pruning")
 
 
@@ -125,7 +126,7 @@ def test_a_config_that_would_run_code_without_isolation_is_refused(folder, chang
     config = folder / "nbgrader_config.py"
     config.write_text(change(config.read_text(encoding="utf-8")), encoding="utf-8")
     hand_in(folder, "ann", first=worth(1))
-    with pytest.raises(execution.Problem, match=sentence):
+    with pytest.raises(running.Problem, match=sentence):
         graded(folder)
     assert not (folder / "autograded").exists()
 
@@ -208,21 +209,23 @@ def test_only_the_students_asked_for_are_graded(folder):
 def test_isolation_and_limits_are_what_the_class_says(folder, monkeypatch):
     seen = set()
 
-    def execute(notebook, release, files, settings):
-        seen.add((settings.isolated, settings.limits.step, settings.limits.memory, settings.folder))
-        return a_class.execute(notebook, release, files, settings)
+    def perform(packed):
+        header, _ = frames.unpack(packed)
+        limits = Limits(*header["terms"][1])
+        seen.add((header["isolated"], limits.step, limits.memory))
+        return a_class.perform(packed)
 
-    monkeypatch.setattr(execution, "execute", execute)
+    monkeypatch.setattr(running, "perform", perform)
     monkeypatch.chdir(folder)
     hand_in(folder, "ann", first=worth(1))
     graded(folder)
-    assert seen == {(True, 60, 4 * 2**30, folder / ".grading")}
+    assert seen == {(True, 60, 4 * 2**30)}
     config = folder / "nbgrader_config.py"
     text = config.read_text(encoding="utf-8").replace("# c.ExecuteIsolated", "c.ExecuteIsolated")
     config.write_text(text.replace("cell = 60", "cell = 5"), encoding="utf-8")
     seen.clear()
     assert cli.main(["class", "grade", "01", "--not-isolated"]) == 0
-    assert seen == {(False, 5, 4 * 2**30, folder / ".grading")}
+    assert seen == {(False, 5, 4 * 2**30)}
 
 
 def test_nothing_handed_in_and_no_such_assignment_are_said(folder):
@@ -238,7 +241,7 @@ def test_nothing_handed_in_and_no_such_assignment_are_said(folder):
 def test_what_the_instructor_has_to_mend_stops_the_run_before_anything_is_written(folder):
     hand_in(folder, "ann", first="# no bubblewrap")
     hand_in(folder, "bob", first=worth(1))
-    with pytest.raises(execution.Problem, match="bubblewrap is missing"):
+    with pytest.raises(running.Problem, match="bubblewrap is missing"):
         graded(folder)
     assert not (folder / "autograded").exists()
 

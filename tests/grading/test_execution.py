@@ -4,14 +4,16 @@ failing can be had at will. The real ones are met in test_class.py and test_host
 import base64
 import json
 import time
+from contextlib import contextmanager
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from course_utils.grading import execution
-from course_utils.grading.execution import NOT_GRADED, OURS, Problem, Settings, execute
+from course_utils.grading import execution, running
+from course_utils.grading.execution import Settings
 from course_utils.grading.frames import pack, unpack
+from course_utils.grading.running import NOT_GRADED, OURS, Problem
 from course_utils.grading.sandbox import Limits, Ran
 
 PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n and more").decode()
@@ -40,11 +42,12 @@ class Played:
     def __init__(self, **at):
         self.at, self.jobs, self.kinds = at, [], []
 
-    def __call__(self, kind, exercises, settings):
+    @contextmanager
+    def __call__(self, kind, exercises, terms):
         self.kinds.append((kind, exercises))
-        return self
+        yield self
 
-    def run(self, job, files, limits):
+    def run(self, job, files, limits, core):
         header, _blobs = unpack(job)
         self.jobs.append(header["steps"])
         parts = []
@@ -72,6 +75,10 @@ class Played:
         return {"plain": str(step["worth"]), "html": f"<p>{step['verdict']} is right</p>"}
 
 
+def execute(notebook, release, files, settings):
+    return execution.execute(notebook, release, files, settings).lines
+
+
 @pytest.fixture
 def settings(tmp_path):
     (tmp_path / "seed").write_text("a secret\n", encoding="utf-8")
@@ -84,8 +91,8 @@ def run(monkeypatch, settings):
 
     def run(cells, files=None, **at):
         played = Played(**at)
-        monkeypatch.setattr(execution, "_warm", played)
-        monkeypatch.setattr(execution, "_known_cases", {})
+        monkeypatch.setattr(running, "_warm", played)
+        monkeypatch.setattr(running, "_known_cases", {})
         notebook = new_notebook(cells=cells)
         lines = execute(notebook, new_notebook(cells=cells), files or {}, settings)
         nbformat.validate(notebook)
@@ -136,7 +143,7 @@ def test_the_same_notebook_runs_once(run):
 )
 def test_what_decides_about_a_result_is_part_of_its_name(monkeypatch, settings, change):
     played = Played()
-    monkeypatch.setattr(execution, "_warm", played)
+    monkeypatch.setattr(running, "_warm", played)
     execute(new_notebook(cells=two()), new_notebook(), {}, settings)
     before = len(played.jobs)
     execute(new_notebook(cells=two()), new_notebook(), {}, change(settings))
@@ -150,8 +157,8 @@ def test_what_decides_about_a_result_is_part_of_its_name(monkeypatch, settings, 
 )
 def test_so_are_the_release_and_the_isolation(monkeypatch, settings, released, change):
     played = Played()
-    monkeypatch.setattr(execution, "_warm", played)
-    monkeypatch.setattr(execution, "_known_cases", {})
+    monkeypatch.setattr(running, "_warm", played)
+    monkeypatch.setattr(running, "_known_cases", {})
     release = new_notebook(cells=[new_code_cell(source) for source in released])
     execute(new_notebook(cells=two()), new_notebook(), {}, settings)
     before = len(played.jobs)
@@ -246,16 +253,16 @@ def test_an_answer_that_was_never_written_is_judged_as_such(run):
 
 def test_a_process_that_says_too_little_leaves_its_checks_without_a_verdict(run):
     class Silent(Played):
-        def run(self, job, files, limits):
-            ran = super().run(job, files, limits)
+        def run(self, job, files, limits, core):
+            ran = super().run(job, files, limits, core)
             steps = self.jobs[-1]
             return ran._replace(parts=ran.parts[:1]) if "cell" in steps[0] else ran
 
     played = Silent()
     notebook = new_notebook(cells=two())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execution, "_warm", played)
-        patch.setattr(execution, "_known_cases", {})
+        patch.setattr(running, "_warm", played)
+        patch.setattr(running, "_known_cases", {})
         import tempfile
         from pathlib import Path
 
@@ -267,14 +274,14 @@ def test_a_process_that_says_too_little_leaves_its_checks_without_a_verdict(run)
 
 def test_parts_count_for_the_step_that_they_name_and_the_first_of_them(monkeypatch, settings):
     class Disorderly(Played):
-        def run(self, job, files, limits):
-            ran = super().run(job, files, limits)
+        def run(self, job, files, limits, core):
+            ran = super().run(job, files, limits, core)
             late = pack({"step": 1, "missing": "forged"}, [b"forged"])
             wild = [pack({"step": n}) for n in (-1, 99, 1.0, True, "1", None)]
             return ran._replace(parts=[*wild, *reversed(ran.parts), late, b"noise"])
 
-    monkeypatch.setattr(execution, "_warm", Disorderly())
-    monkeypatch.setattr(execution, "_known_cases", {})
+    monkeypatch.setattr(running, "_warm", Disorderly())
+    monkeypatch.setattr(running, "_known_cases", {})
     notebook = new_notebook(cells=two())
     assert execute(notebook, notebook, {}, settings) == []
     assert notebook.cells[1].outputs[0].data["text/html"] == "<p>first is right</p>"
@@ -344,10 +351,10 @@ def test_the_seed_goes_to_the_judge_and_never_to_the_answers(run):
 class Leaking(Played):
     """Its cells show what the process was given."""
 
-    def run(self, job, files, limits):
+    def run(self, job, files, limits, core):
         _, blobs = unpack(job)
         self.given = b" ".join(blobs).decode()
-        return super().run(job, files, limits)
+        return super().run(job, files, limits, core)
 
     def answer(self, step):
         if "cell" in step:
@@ -357,8 +364,8 @@ class Leaking(Played):
 
 
 def test_what_a_student_reads_comes_from_a_run_without_the_secret_cases(monkeypatch, settings):
-    monkeypatch.setattr(execution, "_warm", Leaking())
-    monkeypatch.setattr(execution, "_known_cases", {})
+    monkeypatch.setattr(running, "_warm", Leaking())
+    monkeypatch.setattr(running, "_known_cases", {})
     notebook = new_notebook(cells=two())
     execute(notebook, notebook, {}, settings)
     (shown,) = notebook.cells[2].outputs
@@ -370,15 +377,15 @@ def test_both_runs_together_keep_to_the_time_of_a_notebook(monkeypatch, settings
     given = []
 
     class Timed(Played):
-        def run(self, job, files, limits):
+        def run(self, job, files, limits, core):
             if "verdict" not in str(job) and "cases" not in str(job[:200]):
                 given.append(limits.job)
-            return super().run(job, files, limits)
+            return super().run(job, files, limits, core)
 
-    monkeypatch.setattr(execution, "_warm", Timed())
-    monkeypatch.setattr(execution, "_known_cases", {})
+    monkeypatch.setattr(running, "_warm", Timed())
+    monkeypatch.setattr(running, "_known_cases", {})
     clock = iter(range(0, 10_000, 100))
-    monkeypatch.setattr(execution.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(running.time, "monotonic", lambda: next(clock))
     execute(new_notebook(cells=two()), new_notebook(cells=two()), {}, settings)
     assert len(given) == 2
     assert given[1] < given[0] < settings.limits.job
@@ -386,7 +393,7 @@ def test_both_runs_together_keep_to_the_time_of_a_notebook(monkeypatch, settings
 
 def test_a_notebook_that_keeps_crashing_keeps_to_its_time_as_well(monkeypatch, run):
     clock = iter(range(0, 10**6, 400))
-    monkeypatch.setattr(execution.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(running.time, "monotonic", lambda: next(clock))
     notebook, lines, played = run(two(), first="crashed (aborted)")
     ran = [job for job in played.jobs if any("cell" in step for step in job)]
     assert len(ran) == 1

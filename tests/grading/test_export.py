@@ -7,7 +7,7 @@ import a_class
 import pytest
 from a_class import WHY, graded, hand_in, worth
 
-from course_utils.grading import classes, execution, export
+from course_utils.grading import classes, export, running
 
 FORMULA = '=HYPERLINK("http://elsewhere.example")'
 
@@ -16,7 +16,7 @@ FORMULA = '=HYPERLINK("http://elsewhere.example")'
 def folder(tmp_path_factory):
     folder = a_class.make(tmp_path_factory.mktemp("exported") / "pruning")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(execution, "execute", a_class.execute)
+        patched.setattr(running, "perform", a_class.perform)
         hand_in(folder, "ann", first=worth(1), second=worth(0.5), stamp="2026-01-01 10:00:00 UTC")
         hand_in(folder, "bob", first=worth(1), second="# crashes", why="So.")
         hand_in(folder, "cem")

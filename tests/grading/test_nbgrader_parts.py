@@ -2,7 +2,7 @@
 what is kept when work is graded again, and pages on which nothing of a student's runs.
 
 The notebooks go through the real intake and the real gradebook; running and judging them is stood
-in for (`a_class.execute`), and tested in test_execution.py.
+in for (`a_class.perform`), and tested in test_execution.py.
 """
 
 import os
@@ -15,7 +15,7 @@ from a_class import LESSON, WHY, graded, hand_in, standing, worth
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
-from course_utils.grading import classes, execution, nbgrader_parts, notes
+from course_utils.grading import classes, nbgrader_parts, notes, running
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def folder(template, tmp_path, monkeypatch):
-    monkeypatch.setattr(execution, "execute", a_class.execute)
+    monkeypatch.setattr(running, "perform", a_class.perform)
     return a_class.copied(template, tmp_path / "pruning")
 
 
@@ -217,15 +217,12 @@ def test_what_can_be_graded_now_gets_its_points(folder):
 
 @pytest.mark.parametrize("plain", ["nan", "5", "inf", "-1", "full marks", None])
 def test_points_that_make_no_sense_are_left_to_a_human(folder, monkeypatch, plain):
-    def execute(notebook, release, files, settings):
-        lines = a_class.execute(notebook, release, files, settings)
-        for cell in notebook.cells:
-            if cell.id == "check-first":
-                cell.outputs[0].data["text/plain"] = plain
-                cell.outputs = cell.outputs if plain else []
-        return lines
+    def change(cell, outputs):
+        if cell.metadata.nbgrader.grade_id == "check-first":
+            outputs[0]["data"]["text/plain"] = plain
+            outputs[:] = outputs if plain else []
 
-    monkeypatch.setattr(execution, "execute", execute)
+    monkeypatch.setattr(running, "perform", a_class.performing(change))
     hand_in(folder, "ann", second=worth(1))
     graded(folder)
     ann = standing(folder, "ann")
@@ -316,26 +313,21 @@ def tricky(notebook):
     notebook.cells.insert(2, own)
 
 
-def tricky_outputs(notebook, release, files, settings):
+def tricky_outputs(cell, outputs):
     """As if the execution let everything out."""
-    lines = a_class.execute(notebook, release, files, settings)
     bad = {"image/png": {"width": "1 onload=alert('o1')"}, "text/html": {"isolated": True}}
-    for cell in notebook.cells:
-        if "alert(7)" in cell.source and cell.cell_type == "code":
-            cell.outputs = [
-                new_output("display_data", {"text/html": TRICKS}, metadata=bad),
-                new_output("display_data", {"text/markdown": TRICKS}),
-                new_output("display_data", {"application/javascript": "alert('o2')"}),
-                new_output("display_data", {"image/svg+xml": "<svg onload=alert('o3')></svg>"}),
-                new_output("display_data", {"image/png": 'AAAA" onload="alert(4)'}, metadata=bad),
-                new_output("display_data", {"text/latex": "$</div><script>alert('o5')</script>$"}),
-                new_output("stream", name="stdout", text="<script>alert('o6')</script>"),
-                new_output(
-                    "display_data",
-                    {"application/vnd.jupyter.widget-view+json": {"model_id": "</script>o7"}},
-                ),
-            ]
-    return lines
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "</script>o7"}}
+    if "alert(7)" in cell.source:
+        outputs += [
+            new_output("display_data", {"text/html": TRICKS}, metadata=bad),
+            new_output("display_data", {"text/markdown": TRICKS}),
+            new_output("display_data", {"application/javascript": "alert('o2')"}),
+            new_output("display_data", {"image/svg+xml": "<svg onload=alert('o3')></svg>"}),
+            new_output("display_data", {"image/png": 'AAAA" onload="alert(4)'}, metadata=bad),
+            new_output("display_data", {"text/latex": "$</div><script>alert('o5')</script>$"}),
+            new_output("stream", name="stdout", text="<script>alert('o6')</script>"),
+            new_output("display_data", widget),
+        ]
 
 
 def feedback_page(folder):
@@ -372,7 +364,7 @@ def test_nothing_of_a_students_runs_on_a_page(folder, monkeypatch, page):
     hand_in(folder, "mal", first=worth(1), why=TRICKS)
     graded(folder)
     benign = scripts(page(folder))
-    monkeypatch.setattr(execution, "execute", tricky_outputs)
+    monkeypatch.setattr(running, "perform", a_class.performing(tricky_outputs))
     hand_in(folder, "mal", first=worth(1), why=TRICKS, edit=tricky)
     graded(folder)
     html = page(folder)

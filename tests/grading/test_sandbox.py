@@ -13,6 +13,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def system_call(number, *arguments):
     words = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
     if libc.syscall(ctypes.c_long(number), *words) < 0:
         raise OSError(ctypes.get_errno(), "refused")
+
+
+prepared = None
+
+
+def prepare(what):
+    global prepared
+    prepared = [what.decode(), os.getpid()]
 
 
 def run(job, say):
@@ -820,15 +829,25 @@ def descendants(process: int) -> dict[int, str]:
     return {each: states[each] for each in found}
 
 
+def at_rest() -> dict[int, str]:
+    """Our own, once who watched a job, and has said how it ended, has ended too."""
+    now = descendants(os.getpid())
+    last = None
+    while now != last:
+        time.sleep(0.1)
+        last, now = now, descendants(os.getpid())
+    return now
+
+
 @pytest.mark.parametrize(
     "end", ["say(b'end')", "os._exit(1)", "ctypes.string_at(0)", "time.sleep(60)"]
 )
 def test_no_process_stays_behind_however_a_job_ends(warm, end):
     ran(warm, "say(b'warm')")
-    before, mounts = descendants(os.getpid()), Path("/proc/self/mounts").read_text("utf-8")
+    before, mounts = at_rest(), Path("/proc/self/mounts").read_text("utf-8")
     result = ran(warm, f"{DAEMON}\nsay.step(0)\n{end}", step=0.3)
     assert (result.ended == "") == (end == "say(b'end')")
-    after = descendants(os.getpid())
+    after = at_rest()
     assert set(after) == set(before) and "Z" not in after.values()
     assert Path("/proc/self/mounts").read_text("utf-8") == mounts
 
@@ -861,10 +880,11 @@ def test_when_the_grader_is_killed_everything_inside_dies(warm, package, tmp_pat
     grader = started_by(script)
     assert grader.stdout.readline() == "ready\n"
     deadline = time.monotonic() + 20
-    while len(descendants(grader.pid)) < 8 and time.monotonic() < deadline:
+    while len(descendants(grader.pid)) < 9 and time.monotonic() < deadline:
         time.sleep(0.05)
     theirs = descendants(grader.pid)
-    assert len(theirs) >= 8  # two of bubblewrap, the parent, process 1, the student, three daemons
+    assert len(theirs) >= 9  # two of bubblewrap, the parent, who watches, process 1, the student,
+    # and three daemons
     grader.kill()
     grader.wait()
     grader.stdout.close()
@@ -898,6 +918,97 @@ def test_a_warm_parent_that_died_is_started_again_and_a_closed_one_leaves_nothin
 
 def box_killer(box: Sandbox):
     return lambda: os.kill(min(descendants(box._parent._process.pid)), signal.SIGKILL)
+
+
+# --- Side by side ---------------------------------------------------------------------------------
+
+
+def side_by_side(box: Sandbox, *sources: str, **limits) -> list[sandbox.Ran]:
+    with ThreadPoolExecutor(len(sources)) as threads:
+        return list(threads.map(lambda source: ran(box, source, **limits), sources))
+
+
+def test_jobs_run_at_once_and_hear_only_their_own(warm):
+    start = time.monotonic()
+    ends = side_by_side(warm, *(f"time.sleep(1.5); tell({n})" for n in range(6)))
+    assert [result.parts for result in ends] == [[b"%d" % n] for n in range(6)]
+    assert time.monotonic() - start < 6
+
+
+def test_limits_count_for_each_job_alone(warm):
+    """Six jobs that together have more processes, more memory and more time than one may."""
+    source = """
+    for n in range(15):
+        if os.fork() == 0:
+            time.sleep(1); os._exit(0)
+    x = bytearray(os.urandom(1)) * (200 * 2**20)
+    for n in range(15): os.wait()
+    tell('well')
+    """
+    ends = side_by_side(warm, *[source] * 6, processes=20, memory=2**30, job=30)
+    assert [result.ended for result in ends] == [""] * 6
+
+
+def test_what_one_job_does_wrong_ends_no_other(warm):
+    good = "time.sleep(2); tell('well')"
+    bad = ["while True: os.fork()", "time.sleep(60)", "os.kill(0, 9)", "os.kill(-1, 9)"]
+    wrong = [
+        f"say.step(0)\nwith contextlib.suppress(OSError):\n    {each}\ntime.sleep(60)"
+        for each in bad
+    ]
+    first, *middle, last = side_by_side(warm, good, *wrong, good, step=4)
+    assert first.parts == last.parts == [b'"well"']
+    assert "started more than" in middle[0].ended and middle[1].ended == "ran longer than 4 s"
+    assert all(result.ended for result in middle[2:])
+
+
+def test_jobs_do_not_see_each_other(warm):
+    one = """
+    open('/tmp/mark', 'w').write('x'); open('mark', 'w').write('x')
+    open('/dev/shm/mark', 'w').write('x')
+    time.sleep(2); tell('done')
+    """
+    other = """
+    time.sleep(1)
+    found = [p for p in os.listdir('/proc') if p.isdigit()]
+    tell([len(found), [os.path.exists(p) for p in ('/tmp/mark', 'mark', '/dev/shm/mark')]])
+    """
+    _, seen = side_by_side(warm, one, other)
+    assert json.loads(seen.parts[0]) == [2, [False] * 3]  # process 1, and itself
+
+
+def test_when_the_sandbox_dies_all_its_jobs_are_lost_and_the_next_one_runs(package):
+    system_packages.need("bubblewrap")
+    with Sandbox("course_utils.tries:run", package) as box:
+        ran(box, "say(b'warm')")
+        timer = threading.Timer(1, box_killer(box))
+        timer.start()
+        ends = side_by_side(box, *["say(b'kept'); time.sleep(60)"] * 3)
+        timer.join()
+        assert {(*end.parts, end.ended) for end in ends} == {
+            (b"kept", "was lost: the sandbox itself ended")
+        }
+        ends = side_by_side(box, *["say(b'again')"] * 3)
+        assert [end.parts for end in ends] == [[b"again"]] * 3
+
+
+def test_a_program_prepares_once_before_its_first_job(package):
+    system_packages.need("bubblewrap")
+    with Sandbox("course_utils.tries:run", package, prepared=b"bread") as box:
+        seen = [json.loads(ran(box, "tell(prepared)").parts[0]) for _ in range(2)]
+    assert seen[0] == seen[1] and seen[0][0] == "bread"
+
+
+def test_a_program_prepares_without_walls_too(package):
+    with Sandbox("course_utils.tries:run", package, isolated=False, prepared=b"bread") as box:
+        assert json.loads(ran(box, "tell(prepared[0])").parts[0]) == "bread"
+
+
+def test_what_cannot_be_prepared_is_said(package):
+    system_packages.need("bubblewrap")
+    box = Sandbox("course_utils.tries:run", package, prepared=b"\xff")
+    with pytest.raises(RuntimeError, match="did not start: UnicodeDecodeError"), box:
+        ran(box, "say(b'x')")
 
 
 # --- What honest jobs need ------------------------------------------------------------------------
@@ -983,14 +1094,13 @@ def test_an_environment_inside_a_class_folder_or_under_tmp_shows_only_itself(pac
     assert new == "done" and library in ("OSError 30", "PermissionError 13")
 
 
-def test_all_jobs_of_a_sandbox_stay_on_its_core(package):
-    system_packages.need("bubblewrap")
+def test_a_job_stays_on_its_processor(warm):
     core = max(os.sched_getaffinity(0))
     source = f"""
     tell([list(os.sched_getaffinity(0)), attempt(os.sched_setaffinity, 0, range({core + 1}))])
     """
-    with Sandbox("course_utils.tries:run", package, core=core) as box:
-        assert told(box, source) == [[core], "PermissionError 1"]
+    (part,) = warm.run(textwrap.dedent(source).encode(), core=core).parts
+    assert json.loads(part) == [[core], "PermissionError 1"]
 
 
 # --- Where isolation cannot be had ----------------------------------------------------------------

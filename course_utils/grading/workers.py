@@ -1,0 +1,139 @@
+"""Who runs the notebooks of a class: this machine's processors, or the workers of a Dask cluster.
+
+Nothing is shared with a worker but Dask's connection: the work and its result travel as bytes. On
+this machine scheduler and worker live in the grader's own process, and one thread for each notebook
+waits for the sandbox that runs it.
+"""
+
+import json
+import logging
+import os
+import queue
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import dask
+from distributed import Client, LocalCluster
+
+from course_utils.grading import running
+from course_utils.grading.running import Problem
+
+_PATIENCE = 10  # seconds in which a scheduler must answer
+
+
+def perform(work: bytes) -> bytes:
+    """What a worker calls."""
+    return running.perform(work)
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def team(count: int | None, scheduler: str | None) -> Iterator["Team"]:
+    """`count` notebooks at once on this machine, or whatever a Dask scheduler has."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said by us
+    if scheduler:
+        with _connected(scheduler) as client:
+            yield Team(client, scheduler)
+        return
+    nobody = "127.0.0.1:0"  # scheduler and worker insist on serving pages; with no routes, none
+    with dask.config.set({f"distributed.{one}.http.routes": [] for one in ("scheduler", "worker")}):
+        here = LocalCluster(
+            n_workers=1,
+            threads_per_worker=count or processors(),
+            processes=False,
+            memory_limit=None,  # the sandbox counts
+            dashboard_address=nobody,
+            worker_dashboard_address=nobody,
+            silence_logs=logging.CRITICAL,
+        )
+        with here, Client(here, set_as_default=False) as client:
+            try:
+                yield Team(client, "this machine")
+            except BaseException:
+                running.abandon()  # or closing would wait for what nobody waits for any more
+                raise
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    try:
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"No Dask scheduler answers at {address}: {error}") from None
+    try:
+        yield client
+    finally:
+        with suppress(Exception):
+            client.close(timeout=2)
+
+
+class SchedulerGone(ValueError):
+    """The connection is lost; what was stored is stored."""
+
+
+class Team:
+    """Work goes in, results come out, in any order."""
+
+    def __init__(self, client: Client, where: str):
+        self._client, self.where = client, where
+        self._done: queue.SimpleQueue = queue.SimpleQueue()
+        self._futures: dict[str, object] = {}
+        self._at_once = self._count()
+
+    @property
+    def busy(self) -> int:
+        """Notebooks that were handed out and have not come back."""
+        return len(self._futures)
+
+    @property
+    def at_once(self) -> int:
+        """How many can run at the same time: of workers that have joined."""
+        return self._at_once
+
+    @property
+    def has_room(self) -> bool:
+        """A few more than can run are handed out, so that no worker ever waits."""
+        return self.busy < 2 * max(self.at_once, 1)
+
+    def hand_out(self, name: str, work: bytes) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sending large graph")  # what was handed in is large
+            future = self._client.submit(perform, work, key=f"course-{name}", pure=True)
+        self._futures[name] = future
+        future.add_done_callback(lambda _, name=name: self._done.put(name))
+
+    def results(self, wait: float) -> Iterator[tuple[str, dict]]:
+        """Those that are there, waiting for the first one; and how often the wait was in vain is
+        the caller's business."""
+        try:
+            names = [self._done.get(timeout=wait)]
+        except queue.Empty:
+            self._look_around()
+            return
+        while not self._done.empty():
+            names.append(self._done.get())
+        for name in names:
+            yield name, self._result(self._futures.pop(name))
+
+    def _look_around(self) -> None:
+        if self._client.status != "running":
+            raise SchedulerGone(f"The scheduler at {self.where} is gone.")
+        self._at_once = self._count()
+
+    def _count(self) -> int:
+        return sum(self._client.nthreads().values())
+
+    def _result(self, future) -> dict:
+        if future.status == "finished":
+            return json.loads(future.result())
+        if future.cancelled() or self._client.status != "running":
+            raise SchedulerGone(f"The scheduler at {self.where} is gone.")
+        error = future.exception()
+        if isinstance(error, ImportError):
+            raise Problem(f"a worker of {self.where} has not got the course installed: {error}")
+        return {"failed": f"{type(error).__name__}: {error}"}
