@@ -94,7 +94,7 @@ class Batch:
         self._asked.pop(key).take(result)
         took = result.get("seconds", {})
         if not self.ran:
-            self.start = self._elapsed() - sum(took.values())
+            self.start = max(0.0, self._elapsed() - sum(took.values()))
         self.ran += 1
         self.times.update(took)
 
@@ -170,7 +170,7 @@ class Batch:
 
 def spoken(seconds: float) -> str:
     """A length of time, as exact as an estimate can be."""
-    if seconds < 60:
+    if seconds < 100:
         return f"{max(round(seconds / 5) * 5, 5)} s"
     if seconds < 5400:
         return f"{round(seconds / 60)} min"

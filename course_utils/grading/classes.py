@@ -22,8 +22,7 @@ from typing import NamedTuple
 from nbformat import NotebookNode
 from traitlets import TraitError
 
-from course_utils.grading import batch, gradebook, notes
-from course_utils.grading.workers import SchedulerGone, team
+from course_utils.grading import notes
 from course_utils.study.panels import clean, table
 
 _say = partial(print, flush=True)
@@ -193,7 +192,9 @@ def grade(
     """Grade what was handed in for an assignment, all of it or these students': `workers` notebooks
     at once on this machine, or on a Dask cluster. The exit status: 1 if there is something that
     only the instructor can mend, 130 if somebody stopped it."""
+    from course_utils.grading import batch, gradebook
     from course_utils.grading.nbgrader_parts import GRADER_FAILED, ExecuteIsolated, released
+    from course_utils.grading.workers import SchedulerGone, team
 
     release = released(folder, assignment)
     chosen = _chosen(folder, assignment, students)
@@ -470,19 +471,19 @@ def status(folder: Path, say: Callable = _say) -> None:
     with nbgrader(folder) as app, gradebook_of(app) as gradebook:
         names = sorted(assignment.name for assignment in gradebook.assignments)
         found = {
-            name: [_with_news(gradebook, folder, name, who) for who in handed_in(folder, name)]
+            name: [with_news(gradebook, folder, name, who) for who in handed_in(folder, name)]
             for name in names
         }
     rows, problems = [], []
     for name, standings in found.items():
-        waiting = sum(one.failed in _WAITING for one in standings)
+        waiting = sum(one.failed in WAITING for one in standings)
         graded = sum(one.points is not None for one in standings)
         ungraded = len(standings) - waiting - graded
         by_hand = sum(one.by_hand > 0 for one in standings)
         rows.append([name, *(str(n or "") for n in (len(standings), graded, waiting, ungraded))])
         rows[-1].append(str(by_hand or ""))
         for one in standings:
-            if one.failed not in _WAITING and one.problems():
+            if one.failed not in WAITING and one.problems():
                 problems.append(f"  {name} {clean(one.student)}: {'; '.join(one.problems())}")
     headings = ["", "handed in", "graded", "to grade", "could not be graded", "waits for a human"]
     say(table(headings, rows, f"{folder.name}").plain)
@@ -491,10 +492,10 @@ def status(folder: Path, say: Callable = _say) -> None:
         say("\n".join(problems))
 
 
-_WAITING = ("not graded yet", "handed in again since")
+WAITING = ("not graded yet", "handed in again since")
 
 
-def _with_news(gradebook, folder: Path, assignment: str, student: str) -> Standing:
+def with_news(gradebook, folder: Path, assignment: str, student: str) -> Standing:
     known = standing(gradebook, folder, assignment, student)
     if (
         _stamp(folder / "submitted", student, assignment)

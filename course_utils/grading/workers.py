@@ -52,11 +52,12 @@ def team(count: int | None, scheduler: str | None) -> Iterator["Team"]:
             silence_logs=logging.CRITICAL,
         )
         with here, Client(here, set_as_default=False) as client:
+            ours = Team(client, "this machine")
             try:
-                yield Team(client, "this machine")
-            except BaseException:
-                running.abandon()  # or closing would wait for what nobody waits for any more
-                raise
+                yield ours
+            finally:
+                if ours.busy:  # closing would wait for what nobody waits for any more
+                    running.abandon()
 
 
 @contextmanager
