@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -283,10 +284,10 @@ def _standardised(pixels: np.ndarray, mean: Tensor, deviation: Tensor) -> Tensor
 
 @lru_cache
 def _raw_digits() -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    return _shuffled(bunch.images[:, None], bunch.target)
+    # A file of scikit-learn's; to import all of that for it would take a second.
+    (sklearn,) = find_spec("sklearn").submodule_search_locations
+    rows = np.loadtxt(Path(sklearn, "datasets", "data", "digits.csv.gz"), delimiter=",")
+    return _shuffled(rows[:, :-1].reshape(-1, 1, 8, 8), rows[:, -1].astype(np.int64))
 
 
 def _shuffled(pixels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

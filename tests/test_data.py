@@ -56,6 +56,16 @@ def test_the_split_is_the_one_the_checkpoints_were_trained_on():
     assert digits.y_val[:8].tolist() == [2, 1, 9, 2, 3, 1, 7, 7]
 
 
+def test_the_images_are_scikit_learns():
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pixels, labels = data._shuffled(bunch.images[:, None], bunch.target)
+    ours, theirs = data._raw_digits()
+    assert (ours == pixels).all() and (theirs == labels).all()
+    assert (ours.dtype, theirs.dtype) == (pixels.dtype, labels.dtype)
+
+
 def test_damaging_what_was_handed_out_does_not_damage_the_next_copy():
     data.digits().x_train.zero_()
     data.digits().y_train.zero_()
