@@ -287,7 +287,8 @@ def _raw_digits() -> tuple[np.ndarray, np.ndarray]:
     # A file of scikit-learn's; to import all of that for it would take a second.
     (sklearn,) = find_spec("sklearn").submodule_search_locations
     rows = np.loadtxt(Path(sklearn, "datasets", "data", "digits.csv.gz"), delimiter=",")
-    return _shuffled(rows[:, :-1].reshape(-1, 1, 8, 8), rows[:, -1].astype(np.int64))
+    images = rows[:, :-1].reshape(-1, 8, 8)
+    return _shuffled(images[:, None], rows[:, -1].astype(np.int64))
 
 
 def _shuffled(pixels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -64,6 +64,7 @@ def test_the_images_are_scikit_learns():
     ours, theirs = data._raw_digits()
     assert (ours == pixels).all() and (theirs == labels).all()
     assert (ours.dtype, theirs.dtype) == (pixels.dtype, labels.dtype)
+    assert ours.strides == pixels.strides  # by which torch chooses how it multiplies
 
 
 def test_damaging_what_was_handed_out_does_not_damage_the_next_copy():

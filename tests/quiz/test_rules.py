@@ -761,6 +761,8 @@ def bulgarian(root) -> Path:
         ("{count} questions are due today.", "Днес {count}.", None),
         ("{count} questions are due today.", "Днес {count}}.", "has }, which the English"),
         ("next to zero", "нула", None),
+        ("next to zero", "близо до 0", None),
+        ("next to zero", "близо до 10", "has 10, which the English"),
     ],
 )
 def test_a_translation_keeps_numbers_code_formulas_blanks_and_braces(
