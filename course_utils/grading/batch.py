@@ -54,8 +54,9 @@ class Batch:
                     if not self._open[student]:
                         yield from self._done(student, bar)
                     continue
-                for key, result in self.team.results(wait=TICK):
-                    self._take(key, result)
+                # all that came are stored before the first is written down
+                arrived = [self._take(*one) for one in self.team.results(wait=TICK)]
+                for key in arrived:
                     for student in [each for each in self._open if key in self._open[each]]:
                         self._open[student].remove(key)
                         if not self._open[student]:
@@ -90,13 +91,14 @@ class Batch:
             except Exception as error:  # the converter meets it again, and writes it down
                 self.log.error("%s: %s: %r", student, name, error)
 
-    def _take(self, key: str, result: dict) -> None:
+    def _take(self, key: str, result: dict) -> str:
         self._asked.pop(key).take(result)
         took = result.get("seconds", {})
         if not self.ran:
             self.start = max(0.0, self._elapsed() - sum(took.values()))
         self.ran += 1
         self.times.update(took)
+        return key
 
     # What a run tells
 

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import queue
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from course_utils.grading import running
 from course_utils.grading.running import Problem
 
 _PATIENCE = 10  # seconds in which a scheduler must answer
+_LOOK_EVERY = 1  # seconds, to see which workers have come or gone
 
 
 def perform(work: bytes) -> bytes:
@@ -84,7 +86,7 @@ class Team:
         self._client, self.where = client, where
         self._done: queue.SimpleQueue = queue.SimpleQueue()
         self._futures: dict[str, object] = {}
-        self._at_once = self._count()
+        self._look_around()
 
     @property
     def busy(self) -> int:
@@ -109,12 +111,12 @@ class Team:
         future.add_done_callback(lambda _, name=name: self._done.put(name))
 
     def results(self, wait: float) -> Iterator[tuple[str, dict]]:
-        """Those that are there, waiting for the first one; and how often the wait was in vain is
-        the caller's business."""
+        """Those that are there, waiting so long for the first one."""
+        if time.monotonic() > self._looked + _LOOK_EVERY:
+            self._look_around()
         try:
             names = [self._done.get(timeout=wait)]
         except queue.Empty:
-            self._look_around()
             return
         while not self._done.empty():
             names.append(self._done.get())
@@ -124,10 +126,8 @@ class Team:
     def _look_around(self) -> None:
         if self._client.status != "running":
             raise SchedulerGone(f"The scheduler at {self.where} is gone.")
-        self._at_once = self._count()
-
-    def _count(self) -> int:
-        return sum(self._client.nthreads().values())
+        self._at_once = sum(self._client.nthreads().values())
+        self._looked = time.monotonic()
 
     def _result(self, future) -> dict:
         if future.status == "finished":

@@ -111,6 +111,23 @@ def test_a_result_is_stored_before_anybody_writes_it_down(folder):
         assert json.loads(stored.read_text(encoding="utf-8"))["checks"]
 
 
+def test_all_that_came_back_is_stored_before_the_first_is_written_down(folder):
+    class AllAtOnce(Play):
+        def results(self, wait):
+            while self.handed:
+                yield from super().results(wait)
+
+    students = [f"s{n}" for n in range(4)]
+    for n, student in enumerate(students):
+        hand_in(folder, student, first=f"# worth {n / 4}")
+    run = a_batch(folder, AllAtOnce()).executed(
+        lambda one: folder / "submitted" / one / "01", students
+    )
+    next(run)
+    assert len(list((folder / ".grading" / "results").iterdir())) == 4
+    assert len(list(run)) == 3
+
+
 def test_whoever_cannot_be_received_stops_nobody_else(folder, monkeypatch):
     from course_utils.grading import intake
 
