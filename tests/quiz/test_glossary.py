@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from course_utils.quiz import glossary
+from course_utils.quiz import bank, catalogues, glossary
 from course_utils.quiz.glossary import every, find, inconsistencies, mistakes
-from course_utils.quiz.translation import LANGUAGES
+from course_utils.quiz.translation import LANGUAGES, catalogue
 
 OTHERS = [language for language in LANGUAGES if language != "en"]
 
@@ -376,3 +376,14 @@ def test_lessons_that_are_not_at_hand_are_not_missed(tmp_path, judged):
 def test_the_glossary_travels_with_the_package():
     assert glossary.FILE.is_relative_to(Path(glossary.__file__).parent)
     assert isinstance(yaml.safe_load(glossary.FILE.read_text(encoding="utf-8")), list)
+
+
+# --- The course's own translations ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_questions_and_review_are_translated_and_keep_to_the_glossary(language):
+    messages = catalogue(language)
+    wanted = [*catalogues.of_interface()[0], *catalogues.of_items("", bank.load().values())]
+    assert {(text.context, text.english) for text in wanted} - set(messages) == set()
+    assert list(inconsistencies(messages, language)) == []
