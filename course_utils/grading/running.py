@@ -12,7 +12,6 @@ import math
 import os
 import platform
 import re
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -26,7 +25,7 @@ from typing import NamedTuple
 from nbformat import NotebookNode, from_dict
 
 import course_utils
-from course_utils.grading import package, plan
+from course_utils.grading import leftovers, package, plan
 from course_utils.grading.frames import VISIBLE, pack, unpack
 from course_utils.grading.sandbox import NO_MEMORY_LEFT, Limits, NotIsolated, Ran, Sandbox
 from course_utils.quiz.graded import ANSWERS
@@ -442,8 +441,8 @@ class _Kept:
         seen = Path(course_utils.__file__).parents[1]
         prepared = pack({"exercises": exercises, "seed": terms.seed})
         if kind == "answers":
-            self._folder = tempfile.TemporaryDirectory(prefix="course-answers-")
-            seen = Path(self._folder.name)
+            self._folder = leftovers.Folder("course-answers-")
+            seen = self._folder.path
             replaced = package.write(seen, exercises)
             prepared = b"everything"
         if not terms.isolated:  # each job is a process of its own, and would prepare for itself
@@ -452,12 +451,14 @@ class _Kept:
             program = f"course_utils.grading.{kind}:run"
             self.sandbox = Sandbox(program, seen, replaced, terms.isolated, prepared)
         except NotIsolated as error:
+            if self._folder:
+                self._folder.remove()
             raise Problem(str(error)) from None
 
     def close(self) -> None:
         self.sandbox.close()
         if self._folder:
-            self._folder.cleanup()
+            self._folder.remove()
 
 
 @contextmanager

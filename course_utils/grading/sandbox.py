@@ -138,6 +138,8 @@ class Sandbox:
 
     def _start(self) -> "_WarmParent":
         command = _bubblewrap(self._program, self._package, self._replaced)
+        with contextlib.suppress(_Gone):
+            return _WarmParent(command, self._prepared)
         return _WarmParent(command, self._prepared)
 
 
@@ -161,6 +163,7 @@ class _WarmParent:
         self._process: subprocess.Popen | None = None
         self._first = threading.Lock()
         self._ready = self._stopped = False
+        self._reason: str | None = None  # for not being ready, once that is known
         started = threading.Event()
 
         def start_and_wait():
@@ -189,9 +192,11 @@ class _WarmParent:
         started.wait()
         said = _heard(self._control)
         if said != {"walls": "stand"}:
-            why = said.get("missing") or self._complaint() or "bubblewrap ended without a word"
+            why = said.get("missing") or self._complaint()
             self.stop()
-            raise NotIsolated(_cannot(why))
+            if self._killed():
+                raise _Gone(_ENDED)
+            raise NotIsolated(_cannot(why or "bubblewrap ended without a word"))
         with _in_memory(prepared) as file, contextlib.suppress(OSError):
             socket.send_fds(self._control, [b"prepare"], [file])
 
@@ -233,11 +238,20 @@ class _WarmParent:
 
     def _wait_until_ready(self) -> None:
         with self._first:
-            if not self._ready:
+            if not self._ready and self._reason is None:
                 self._ready = _heard(self._control) == {"ready": True}
-            if not self._ready:
-                why = self._complaint()
-                raise RuntimeError(f"the sandbox did not start: {why}") if why else _Gone(_ENDED)
+                if not self._ready:
+                    why = self._complaint()
+                    self._reason = "" if self._killed() else why
+            if not self._ready:  # as all threads that waited are told
+                if self._reason:
+                    raise RuntimeError(f"the sandbox did not start: {self._reason}")
+                raise _Gone(_ENDED)
+
+    def _killed(self) -> bool:
+        """Whether bubblewrap was, or, which its exit status says, what it ran."""
+        status = self._process.returncode if self._process else 0
+        return status is not None and (status < 0 or status == 128 + signal.SIGKILL)
 
     def _complaint(self) -> str:
         self._thread.join(5)

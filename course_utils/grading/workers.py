@@ -5,6 +5,7 @@ this machine scheduler and worker live in the grader's own process, and one thre
 waits for the sandbox that runs it.
 """
 
+import asyncio
 import json
 import logging
 import os
@@ -15,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
+from distributed.core import rpc
 
 from course_utils.grading import running
 from course_utils.grading.running import Problem
@@ -37,7 +39,8 @@ def processors() -> int:
 @contextmanager
 def team(count: int | None, scheduler: str | None) -> Iterator["Team"]:
     """`count` notebooks at once on this machine, or whatever a Dask scheduler has."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said by us
+    for name in ("distributed", "distributed.client"):  # what matters is said by us
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler:
         with _connected(scheduler) as client:
             yield Team(client, scheduler)
@@ -65,14 +68,28 @@ def team(count: int | None, scheduler: str | None) -> Iterator["Team"]:
 @contextmanager
 def _connected(address: str) -> Iterator[Client]:
     try:
+        asyncio.run(_ask_who_is_there(address))
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(f"No Dask scheduler answers at {address}: {error}") from None
+        why = str(error) or f"nothing came back within {_PATIENCE} s"
+        raise ValueError(f"No Dask scheduler answers at {address}: {why}") from None
     try:
         yield client
     finally:
         with suppress(Exception):
             client.close(timeout=2)
+
+
+async def _ask_who_is_there(address: str) -> None:
+    """Before there is a Client, which waits for an answer for ever, and, once it has failed, for
+    its own end."""
+    arguments = Security().get_connection_args("client")
+
+    async def ask() -> None:
+        async with rpc(address, timeout=_PATIENCE, connection_args=arguments) as scheduler:
+            await scheduler.identity()
+
+    await asyncio.wait_for(ask(), _PATIENCE)
 
 
 class SchedulerGone(ValueError):
