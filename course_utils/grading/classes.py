@@ -192,7 +192,7 @@ def grade(
     """Grade what was handed in for an assignment, all of it or these students': `workers` notebooks
     at once on this machine, or on a Dask cluster. The exit status: 1 if there is something that
     only the instructor can mend, 130 if somebody stopped it."""
-    from course_utils.grading import batch, gradebook
+    from course_utils.grading import batch, gradebook, leftovers
     from course_utils.grading.nbgrader_parts import GRADER_FAILED, ExecuteIsolated, released
     from course_utils.grading.workers import SchedulerGone, team
 
@@ -207,6 +207,7 @@ def grade(
         if not isolated:
             app.config.ExecuteIsolated.isolated = False
         settings = ExecuteIsolated(config=app.config).settings(folder)
+        leftovers.remove_unfinished(folder / notes.SECRETS)
         gradebook.back_up(app, folder)
         with team(workers, scheduler) as team_, gradebook.opened_once(app) as book:
             ours = batch.Batch(team_, settings, release, say, app.log)

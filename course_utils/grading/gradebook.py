@@ -76,6 +76,4 @@ def back_up(app, folder: Path) -> Path | None:
     new.replace(copy)
     for old in sorted(backups.glob("gradebook-*.db"))[:-_KEPT]:
         old.unlink()
-    for unfinished in backups.glob("*.new"):
-        unfinished.unlink()
     return copy

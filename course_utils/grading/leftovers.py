@@ -1,4 +1,4 @@
-"""Temporary folders that do not stay behind when the process that made them is killed."""
+"""What a process that is killed would leave behind: temporary folders, files half written."""
 
 import os
 import shutil
@@ -11,9 +11,16 @@ except ImportError:  # Windows
     fcntl = None
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Files that were being written when somebody was killed, and never got their names. For when
+    nobody writes there."""
+    for path in folder.rglob("*.new"):
+        path.unlink(missing_ok=True)
+
+
 class Folder:
-    """Locked as long as this process lives. Who makes the next one removes those that nobody locks,
-    which is all that can be done about a process that is killed."""
+    """A temporary one, locked as long as this process lives. Who makes the next one removes those
+    that nobody locks, which is all that can be done about a process that is killed."""
 
     def __init__(self, prefix: str):
         _remove_abandoned(prefix)

@@ -196,6 +196,16 @@ def test_a_submission_without_any_notebook_is_recorded(folder):
     assert status == 0
 
 
+def test_what_a_killed_run_left_half_written_is_gone_after_the_next(folder):
+    hand_in(folder, "ann", first=worth(1))
+    graded(folder)
+    for half in ("notes/01/.ann.json.7.new", "results/0.json.7.8.new", "backups/gradebook-7.new"):
+        (folder / ".grading" / half).write_text("{", encoding="utf-8")
+    graded(folder)
+    assert list((folder / ".grading").rglob("*.new")) == []
+    assert standing(folder, "ann").points == 2
+
+
 def test_only_the_students_asked_for_are_graded(folder):
     for student in ("ann", "bob"):
         hand_in(folder, student, first=worth(1))
