@@ -296,14 +296,16 @@ def tables(found: dict[str, list]) -> tuple[str, str]:
 
 
 def main() -> None:
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="course-benchmark-") as place:
         against, split = tables(measured(Path(place)))
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "nbgrader", "distributed"))
     text = (
         "# Grading lesson 03\n\n"
         f"{datetime.date.today()}, Python {platform.python_version()}, {versions}, "
-        f"{platform.machine()}, {os.cpu_count()} processors, one thread a process. Made by "
-        f"`benchmarks/grading.py`.\n\n{__doc__.partition('grading.py')[2].strip()}\n\n"
+        f"{platform.machine()}, {os.cpu_count()} processors, one thread a process, load {load:.1f} "
+        "before it began. Made by `benchmarks/grading.py`.\n\n"
+        f"{__doc__.partition('grading.py')[2].strip()}\n\n"
         f"{ABOUT}\n{against}\n\n## How the time splits\n\n{EXPLAINED}\n{split}\n"
     )
     Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")

@@ -183,24 +183,23 @@ def course_class_grade(folder: Path, *options: str, **environment: str) -> Progr
 def outcome(folder: Path) -> dict:
     """All that grading leaves in a class folder and that does not differ by chance: every row of
     the gradebook, the notes, what was made of the notebooks, and which files there are."""
-    places = {name: sorted((folder / name).rglob("*")) for name in ("autograded", ".grading/notes")}
     files = {path for path in folder.rglob("*") if path.is_file()}
     backups = {path for path in files if path.parent.name == "backups"}
     for path in (folder / "gradebook.db", *backups):
         _is_sound(path)
-    return {
-        "gradebook": gradebook(folder),
-        "notes": {
-            _name(path, folder): _without_seconds(json.loads(path.read_text(encoding="utf-8")))
-            for path in places[".grading/notes"]
-            if path.is_file()
-        },
-        "autograded": {
+    texts = {
+        what: {
             _name(path, folder): path.read_text(encoding="utf-8")
-            for path in places["autograded"]
-            if path.is_file()
-        },
+            for path in sorted((folder / what).rglob(ending))
+        }
+        for what, ending in ((".grading/notes", "*.json"), ("autograded", "*.ipynb"))
+    }
+    said = {name: json.loads(text) for name, text in texts[".grading/notes"].items()}
+    return {
         "files": sorted(_name(path, folder) for path in files - backups),
+        "gradebook": gradebook(folder),
+        "notes": {name: _without_seconds(notes) for name, notes in said.items()},
+        "autograded": texts["autograded"],
     }
 
 
