@@ -32,6 +32,8 @@ PROGRAM = '''
 import contextlib, ctypes, json, os, signal, socket, sys, threading, time
 from pathlib import Path
 
+import numpy, torch  # as real programs do: what a job would import is there before it is forked
+
 libc = ctypes.CDLL(None, use_errno=True)
 
 
