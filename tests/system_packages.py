@@ -13,6 +13,7 @@ import sys
 NAMES = {
     "chromium": ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
     "bubblewrap": ["bwrap"],
+    "openssl": ["openssl"],
 }
 
 
@@ -43,7 +44,8 @@ def main() -> None:
     if not wanted:
         return
     if shutil.which("apt-get") and os.geteuid() == 0:
-        print(f"Installing {' and '.join(wanted)} with apt-get, for the tests ...", flush=True)
+        listed = " and ".join(filter(None, [", ".join(wanted[:-1]), wanted[-1]]))
+        print(f"Installing {listed} with apt-get, for the tests ...", flush=True)
         _install(wanted)
         wanted = [package for package in wanted if find(package) is None]
     fate = "fail" if in_ci() else "are skipped"

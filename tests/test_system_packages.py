@@ -25,7 +25,7 @@ def asked(machine, monkeypatch):
     def apt_get(command, **_):
         commands.append(command[1:])
         if command[1] == "install":
-            machine.update(chromium="/usr/bin/chromium", bwrap="/usr/bin/bwrap")
+            machine.update({name: f"/usr/bin/{name}" for name in ("chromium", "bwrap", "openssl")})
         return subprocess.CompletedProcess(command, 0, stdout="")
 
     monkeypatch.setattr(system_packages.subprocess, "run", apt_get)
@@ -35,15 +35,15 @@ def asked(machine, monkeypatch):
 def test_root_on_debian_gets_what_is_missing_and_is_told(asked, capsys):
     system_packages.main()
     assert asked[0] == ["update"]
-    assert asked[1][0] == "install" and asked[1][-2:] == ["chromium", "bubblewrap"]
-    said = "Installing chromium and bubblewrap with apt-get, for the tests ...\n"
+    assert asked[1][0] == "install" and asked[1][-3:] == ["chromium", "bubblewrap", "openssl"]
+    said = "Installing chromium, bubblewrap and openssl with apt-get, for the tests ...\n"
     assert capsys.readouterr().out == said
 
 
 def test_only_what_is_missing_is_installed_and_nothing_when_all_is_there(machine, asked, capsys):
     machine["chromium"] = "/usr/bin/chromium"
     system_packages.main()
-    assert asked[1][-1] == "bubblewrap" and "chromium" not in asked[1]
+    assert asked[1][-2:] == ["bubblewrap", "openssl"] and "chromium" not in asked[1]
     asked.clear()
     capsys.readouterr()
     system_packages.main()
@@ -56,7 +56,7 @@ def test_another_user_is_told_the_command(asked, monkeypatch, capsys):
     system_packages.main()
     assert asked == []
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert lines[0].endswith("are skipped: sudo apt-get install -y chromium")
 
 

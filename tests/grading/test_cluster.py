@@ -327,6 +327,7 @@ def block(begins: str) -> str:
 def certificates(tmp_path_factory) -> dict[str, str]:
     """Those of the page, made by its own command; whoever has them belongs to the cluster."""
     place = tmp_path_factory.mktemp("certificates")
+    system_packages.need("openssl")
     subprocess.run(["sh", "-ec", block("openssl")], cwd=place, check=True, capture_output=True)
     assert {path.name for path in place.iterdir()} == {"course-key.pem", "course-cert.pem"}
     text = block("distributed:").replace("/srv/course", str(place))

@@ -25,7 +25,7 @@ from cluster import Cluster, Program, course_class_grade, family, left_by, outco
 from course_utils.authoring import notebooks
 from course_utils.grading import classes, notes
 
-ROUNDS = 3  # of each kind; `soak_kills` has 20
+ROUNDS = 1  # of each kind; `soak_kills` has 20
 SEED = os.environ.get("KILLS_SEED") or secrets.token_hex(4)
 STUDENTS = ["ann", "bob", "cem", "dan", "eve", "fay"]
 CRASHES = """\
