@@ -122,6 +122,19 @@ def check(name, answer, seed=0):
     return {"check": name, "answer": answer, "cases": cases(name, seed)}
 
 
+def test_what_takes_long_to_import_is_there_before_a_notebook_is_forked():
+    program = """
+import sys
+from course_utils.grading import answers
+answers.prepare(b"everything")
+late = ("torch._dynamo", "torchvision", "matplotlib.pyplot", "course_utils.study.lessons")
+assert all(name in sys.modules for name in late)
+"""
+    subprocess.run(
+        [sys.executable, "-c", program], check=True, cwd=pathlib.Path(__file__).parents[2]
+    )
+
+
 # --- Both ways ------------------------------------------------------------------------------------
 
 

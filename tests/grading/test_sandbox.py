@@ -1040,18 +1040,6 @@ def test_torch_computes_trains_and_loads_with_workers(warm):
     assert told(warm, source) == [500**3, True, 4, True]
 
 
-def test_the_first_optimizer_and_figure_import_nothing_that_takes_long(warm):
-    source = """
-    import torch
-    start = time.perf_counter()
-    p = torch.nn.Parameter(torch.ones(2))
-    p.sum().backward()
-    torch.optim.Adam([p]).step()
-    tell(time.perf_counter() - start)
-    """
-    assert told(warm, source) < 1
-
-
 def test_a_job_costs_little_more_than_what_it_does(warm):
     seconds = []
     for _ in range(5):
