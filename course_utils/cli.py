@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
 
     verb("progress", _progress, "show what is done, lesson by lesson")
 
+    verb("doctor", _doctor, "look for what is missing or broken, and say what to type")
+
     verb("review", _review, "answer the questions that are due today, here in the terminal")
 
     language = verb("language", _language, "show or choose the language of questions and reviews")
@@ -50,12 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("format", choices=("anki", "moodle", "qti", "nbgrader"))
     export.add_argument("file", type=Path, metavar="FILE")
     export.add_argument("--bank", type=Path, metavar="DIR", help="another bank than the course's")
+    export.add_argument("--language", help="en, bg, vi or ko; the one that you chose if left out")
 
     build = verb("build", _build, "make the notebooks from their sources in solutions/")
     build.add_argument("lessons", nargs="*", metavar="LESSON", help="such as 01; all when left out")
     build.add_argument("--check", action="store_true", help="build nothing, name what is stale")
 
-    bank = verb("bank", _bank, "check the question bank and its translations")
+    bank = verb("bank", _bank, "check the question bank, its translations and the glossary")
     bank.add_argument("--record", action="store_true", help="write down what has changed in it")
 
     _class_verbs(verb("class", _class_help, "teach a class: make its folder, grade, export grades"))
@@ -148,6 +151,12 @@ def _progress(asked: argparse.Namespace) -> None:
     print(study.progress_text())
 
 
+def _doctor(asked: argparse.Namespace) -> int:
+    from course_utils import doctor
+
+    return doctor.run()
+
+
 def _review(asked: argparse.Namespace) -> None:
     from course_utils.study import terminal
 
@@ -166,7 +175,7 @@ def _language(asked: argparse.Namespace) -> None:
 def _export(asked: argparse.Namespace) -> None:
     from course_utils.quiz import export
 
-    for line in export.write(asked.format, asked.file, asked.bank):
+    for line in export.write(asked.format, asked.file, asked.bank, asked.language):
         print(line)
 
 

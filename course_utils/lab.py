@@ -1,9 +1,10 @@
 """`course lab`: the lessons in the learner's own folder, and JupyterLab open on the first of them.
 
 Learners edit copies. A lesson is copied once; when the course brings a newer version it lands
-beside the copy (01_topic-v2.ipynb) and never over it. What has been delivered is remembered by
-hash, so that neither an edited nor a deleted copy is taken for one that never came. JupyterLab runs
-as a process of its own and keeps the secret of its address to itself and its user.
+beside the copy (01_topic-v2.ipynb) and never over it. The glossary holds no work, so a newer one
+takes its place, unless somebody wrote in it. What has been delivered is remembered by hash, so that
+neither an edited nor a deleted copy is taken for one that never came. JupyterLab runs as a process
+of its own and keeps the secret of its address to itself and its user.
 """
 
 import hashlib
@@ -19,15 +20,18 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+from course_utils.lesson_changes import SAME, changes
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOTEBOOKS = REPOSITORY / "notebooks"
 WORK = REPOSITORY / "work"
 START_PAGE = "00_start_here.ipynb"
+GLOSSARY = "glossary.md"
 RECORD = ".versions.json"
 PATIENCE = 120  # seconds that JupyterLab may take to start
 
 # Settings that go before the user's own: no news or updates from the network, no chatter in the
-# terminal, and for learners no teacher's menus.
+# terminal, and for learners no teacher's menus and pages of Markdown to read.
 SETTINGS = Path(__file__).with_name("jupyter")
 TEACHING = SETTINGS / "teaching"
 
@@ -54,7 +58,7 @@ def deliver(notebooks: Path, work: Path) -> list[str]:
         )
     try:
         work.mkdir(parents=True, exist_ok=True)
-        return _deliver(lessons, work)
+        return _deliver(lessons, notebooks / GLOSSARY, work)
     except OSError as error:
         reason = error.strerror or error
         raise OSError(
@@ -63,27 +67,64 @@ def deliver(notebooks: Path, work: Path) -> list[str]:
         ) from error
 
 
-def _deliver(lessons: list[Path], work: Path) -> list[str]:
+def _deliver(lessons: list[Path], glossary: Path, work: Path) -> list[str]:
     delivered = _read_record(work)
-    new, newer = [], []
+    new, newer, told = [], [], []
     for lesson in lessons:
         content = lesson.read_bytes()
-        version = hashlib.sha256(content).hexdigest()
+        version = _digest(content)
         copies = _copies(lesson.stem, work)
         known = delivered.setdefault(lesson.stem, [])
         # Without this, a lost record would bring a second copy of everything.
-        here = [hashlib.sha256(copy.read_bytes()).hexdigest() for copy in copies]
+        here = [_digest(copy.read_bytes()) for copy in copies]
         if copies and version in known + here:
             if version not in known:
                 known.append(version)
             continue
-        name = _free_name(lesson.stem, len(known) + 1 if copies else 1, work)
+        different = _different(copies, content)
+        if different == SAME:
+            known.append(version)
+            continue
+        name = _free_name(lesson, len(known) + 1 if copies else 1, work)
         _write(work / name, content)
         if version not in known:
             known.append(version)
         (newer if copies else new).append(name)
+        told += [f"  {name}: {' '.join(different)}"] if different else []
+    renewed = []
+    if glossary.is_file():
+        content, known = glossary.read_bytes(), delivered.setdefault(glossary.stem, [])
+        version, there = _digest(content), (work / GLOSSARY).is_file()
+        if name := _glossary_name(version, known, work):
+            _write(work / name, content)
+            (newer if name != GLOSSARY else renewed if there else new).append(name)
+        if version not in known:
+            known.append(version)
     _write_record(work, delivered)
-    return _news(new, newer, work)
+    return [*_news(new, renewed, newer, work), *told]
+
+
+def _different(copies: list[Path], content: bytes) -> list[str]:
+    """What this version brings for whoever works in the latest of these copies."""
+    if not copies:
+        return []
+    mine = max(copies, key=lambda path: path.stat().st_mtime)
+    return changes(mine.read_text(encoding="utf-8", errors="replace"), content.decode("utf-8"))
+
+
+def _glossary_name(version: str, known: list[str], work: Path) -> str | None:
+    """Where this version is to be written; None where it need not be."""
+    copy = work / GLOSSARY
+    have = _digest(copy.read_bytes()) if copy.is_file() else None
+    if have == version:
+        return None
+    if have is None or have in known:
+        return GLOSSARY
+    return None if version in known else _free_name(copy, len(known) + 1, work)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _copies(lesson: str, work: Path) -> list[Path]:
@@ -91,17 +132,19 @@ def _copies(lesson: str, work: Path) -> list[Path]:
     return [path for path in sorted(work.glob(f"{lesson}*.ipynb")) if path.is_file()]
 
 
-def _free_name(lesson: str, first: int, work: Path) -> str:
+def _free_name(file: Path, first: int, work: Path) -> str:
     for number in count(first):
-        name = f"{lesson}.ipynb" if number == 1 else f"{lesson}-v{number}.ipynb"
+        name = file.name if number == 1 else f"{file.stem}-v{number}{file.suffix}"
         if not os.path.lexists(work / name):
             return name
 
 
-def _news(new: list[str], newer: list[str], work: Path) -> list[str]:
+def _news(new: list[str], renewed: list[str], newer: list[str], work: Path) -> list[str]:
     lines = []
     if new:
         lines.append(f"Copied into {work}: {', '.join(new)}")
+    if renewed:
+        lines.append(f"Replaced by a newer version: {', '.join(renewed)}")
     if newer:
         lines.append(f"A newer version, beside your copy, which stays as it is: {', '.join(newer)}")
     return lines or [f"Your lessons in {work} are up to date."]

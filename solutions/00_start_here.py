@@ -10,11 +10,23 @@
 # - use the checks, hints, predictions and the progress table of this course.
 
 # %% [markdown]
+# ## Your desk
+#
+# This is the page to come back to. Run the cell below (Shift+Enter): it shows where you stand and
+# what is due for review, and it knows the words of the course. Questions, reviews and the glossary
+# speak English, Bulgarian, Vietnamese and Korean; the lessons are in English.
+
+# %%
+from course_utils.study import desk
+
+desk()
+
+# %% [markdown]
 # ## Before you start
 #
 # Three questions about what you know or guess today. Nothing is scored: a question you have turned
-# over yourself opens the mind for its answer. Run the cell below (Shift+Enter), write what comes to
-# mind, and go on.
+# over yourself opens the mind for its answer. Run the cell below, write what comes to mind, and go
+# on.
 
 # %%
 from course_utils.study import quiz

@@ -36,9 +36,11 @@ MAY_IMPORT = {
     "quiz": {"runtime"},
     "study": _GROUND | {"exercises", "quiz"},
     "grading": {"data", "exercises", "quiz", "study"},
-    "authoring": _GROUND | {"exercises", "pruning"},
-    "lab": set(),
-    "cli": {"authoring", "grading", "lab", "models", "quiz", "study"},
+    "authoring": _GROUND | {"exercises", "pruning", "quiz"},
+    "lab": {"lesson_changes"},
+    "lesson_changes": set(),
+    "doctor": {"grading", "lab", "runtime", "study"},
+    "cli": {"authoring", "doctor", "grading", "lab", "models", "quiz", "study"},
 }
 
 

@@ -49,6 +49,44 @@ def test_each_lesson_is_copied_once(notebooks, work):
     assert contents(work) == FIRST
 
 
+def notebook(text: str, answer: str = "raise NotImplementedError()") -> str:
+    """A lesson with a text and an exercise."""
+    graded = {"grade_id": "keep", "solution": True, "grade": True, "points": 2, "checksum": "c"}
+    cells = [
+        {
+            "cell_type": "markdown",
+            "id": "a" * 12,
+            "metadata": {},
+            "source": f"## Step 1: cut\n{text}",
+        },
+        {"cell_type": "code", "id": "b", "metadata": {"nbgrader": graded}, "source": answer},
+    ]
+    return json.dumps({"cells": cells})
+
+
+def test_a_newer_version_says_what_is_different(notebooks, work):
+    lesson = notebooks / "01_topic.ipynb"
+    lesson.write_text(notebook("Cut."), encoding="utf-8")
+    lab.deliver(notebooks, work)
+    (work / "01_topic.ipynb").write_text(notebook("Cut.", "mine"), encoding="utf-8")
+    newer = notebook("Cut deeper.").replace("a" * 12, "c" * 12)
+    lesson.write_text(newer, encoding="utf-8")
+    said = lab.deliver(notebooks, work)
+    assert said[-1] == "  01_topic-v2.ipynb: Changed: Step 1."
+    assert contents(work)["01_topic.ipynb"] == notebook("Cut.", "mine")
+    assert contents(work)["01_topic-v2.ipynb"] == newer
+
+
+def test_a_version_in_which_a_learner_would_find_nothing_new_does_not_come(notebooks, work):
+    lesson = notebooks / "01_topic.ipynb"
+    lesson.write_text(notebook("Cut."), encoding="utf-8")
+    lab.deliver(notebooks, work)
+    lesson.write_text(notebook("[Cut](glossary.md#cut)."), encoding="utf-8")
+    for _ in range(2):
+        assert lab.deliver(notebooks, work) == [f"Your lessons in {work} are up to date."]
+    assert contents(work)["01_topic.ipynb"] == notebook("Cut.")
+
+
 def test_an_edited_copy_stays_as_it_is(notebooks, work):
     lab.deliver(notebooks, work)
     (work / "01_topic.ipynb").write_text("mine", encoding="utf-8")
@@ -172,6 +210,69 @@ def test_jupyters_own_checkpoints_do_not_count_as_copies(notebooks, work):
     (work / "01_topic.ipynb").rename(work / ".ipynb_checkpoints" / "01_topic-checkpoint.ipynb")
     lab.deliver(notebooks, work)
     assert contents(work) == FIRST
+
+
+# --- The glossary ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_glossary(notebooks):
+    (notebooks / "glossary.md").write_text("words", encoding="utf-8")
+    return notebooks
+
+
+def pages(work: Path) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in work.glob("*.md")}
+
+
+def test_the_glossary_comes_with_the_lessons(with_glossary, work):
+    said = lab.deliver(with_glossary, work)
+    assert said == [f"Copied into {work}: 00_start_here.ipynb, 01_topic.ipynb, glossary.md"]
+    assert pages(work) == {"glossary.md": "words"}
+    assert contents(work) == FIRST
+    assert lab.deliver(with_glossary, work) == [f"Your lessons in {work} are up to date."]
+
+
+def test_a_newer_glossary_takes_the_place_of_one_that_nobody_wrote_in(with_glossary, work):
+    lab.deliver(with_glossary, work)
+    (with_glossary / "glossary.md").write_text("more words", encoding="utf-8")
+    assert lab.deliver(with_glossary, work) == ["Replaced by a newer version: glossary.md"]
+    assert pages(work) == {"glossary.md": "more words"}
+    assert lab.deliver(with_glossary, work) == [f"Your lessons in {work} are up to date."]
+    (with_glossary / "glossary.md").write_text("words", encoding="utf-8")
+    lab.deliver(with_glossary, work)
+    assert pages(work) == {"glossary.md": "words"}, "an older course is checked out again"
+
+
+def test_a_glossary_that_somebody_wrote_in_stays_and_the_newer_lies_beside_it(with_glossary, work):
+    lab.deliver(with_glossary, work)
+    (work / "glossary.md").write_text("words, and mine", encoding="utf-8")
+    assert lab.deliver(with_glossary, work) == [f"Your lessons in {work} are up to date."]
+    (with_glossary / "glossary.md").write_text("more words", encoding="utf-8")
+    said = lab.deliver(with_glossary, work)
+    assert said == ["A newer version, beside your copy, which stays as it is: glossary-v2.md"]
+    expected = {"glossary.md": "words, and mine", "glossary-v2.md": "more words"}
+    assert pages(work) == expected
+    assert lab.deliver(with_glossary, work) == [f"Your lessons in {work} are up to date."]
+    assert pages(work) == expected
+
+
+def test_a_glossary_that_is_gone_comes_again_whatever_lies_beside_it(with_glossary, work):
+    """The lessons' links lead to this name."""
+    lab.deliver(with_glossary, work)
+    (work / "glossary.md").rename(work / "glossary-mine.md")
+    assert lab.deliver(with_glossary, work) == [f"Copied into {work}: glossary.md"]
+    assert pages(work) == {"glossary.md": "words", "glossary-mine.md": "words"}
+
+
+def test_with_a_lost_record_no_glossary_is_written_over(with_glossary, work):
+    lab.deliver(with_glossary, work)
+    (work / lab.RECORD).unlink()
+    assert lab.deliver(with_glossary, work) == [f"Your lessons in {work} are up to date."]
+    (with_glossary / "glossary.md").write_text("more words", encoding="utf-8")
+    (work / lab.RECORD).unlink()
+    lab.deliver(with_glossary, work)
+    assert pages(work) == {"glossary.md": "words", "glossary-v2.md": "more words"}
 
 
 # --- What goes wrong is said in a sentence --------------------------------------------------------

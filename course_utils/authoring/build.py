@@ -1,7 +1,8 @@
-"""`course build`: makes both notebooks of every lesson, and says which are stale.
+"""`course build`: makes both notebooks of every lesson and the glossary, and says which are stale.
 
 solutions/NN_topic.py -> solutions/NN_topic.ipynb (run, with its figures)
-                      -> notebooks/NN_topic.ipynb (what students get)
+                      -> notebooks/NN_topic.ipynb (what students get, linked to the glossary)
+course_utils/quiz/glossary.yaml -> notebooks/glossary.md (for all lessons)
 
 A solution notebook carries the digests of what it was made from, so a lesson is only run again
 when its code or a part of the package it uses has changed, and building twice changes no byte. It
@@ -20,6 +21,7 @@ import nbformat
 from nbformat import NotebookNode
 
 import course_utils
+from course_utils.authoring import glossary_page
 from course_utils.authoring.execute import execute
 from course_utils.authoring.made_from import made_from
 from course_utils.authoring.notebooks import instructor, student, to_text
@@ -30,10 +32,12 @@ RECORD = "pruning_course"  # the key of a notebook's metadata that holds what fo
 
 
 def build(lessons: Sequence[str] | None = None, check: bool = False, root: Path = ROOT) -> int:
-    """Build these lessons, or all; with `check`, only name what is stale. The exit status.
+    """Build these lessons, or all and the glossary; with `check`, only name what is stale. The exit
+    status.
 
     A lesson with a mistake keeps the notebooks it had; the others are built all the same.
     """
+    glossary_page.refuse_mistakes()
     status = 0
     for path in _sources(lessons, root):
         try:
@@ -46,9 +50,15 @@ def build(lessons: Sequence[str] | None = None, check: bool = False, root: Path 
             print(line, flush=True)
         if check and lines:
             status = 1
-    for path in [] if lessons else _orphans(root):
-        print(f"{_label(path)} has no lesson source: delete it.")
-        status = 1
+    if not lessons:
+        lines = _stale_page(root) if check else _build_page(root)
+        for line in lines:
+            print(line)
+        if check and lines:
+            status = 1
+        for path in _orphans(root):
+            print(f"{_label(path)} has no lesson source: delete it.")
+            status = 1
     return status
 
 
@@ -66,7 +76,7 @@ def _build_one(path: Path, root: Path) -> list[str]:
         _seal_up(solution, digests)
     contents = {
         _solution_path(path): to_text(solution),
-        _student_path(path, root): to_text(student(lesson)),
+        _student_path(path, root): _students(lesson),
     }
     changed = [place for place, text in contents.items() if _write(place, text)]
     seconds = f" in {time.perf_counter() - started:.0f} s" if ran else ""
@@ -81,10 +91,33 @@ def _stale(path: Path, root: Path) -> list[str]:
     lines = [f"{_label(solution)} {reason}"] if reason else []
     if not notebook.is_file():
         lines.append(f"{_label(notebook)} is missing")
-    elif notebook.read_text(encoding="utf-8") != to_text(student(lesson)):
+    elif (have := notebook.read_text(encoding="utf-8")) != (wanted := _students(lesson)):
         outdated = reason and reason.startswith("is stale")
-        lines.append(f"{_label(notebook)} {reason if outdated else 'was edited by hand'}")
+        if not outdated:
+            same = glossary_page.unlinked(have) == glossary_page.unlinked(wanted)
+            reason = "is stale: the glossary changed" if same else "was edited by hand"
+        lines.append(f"{_label(notebook)} {reason}")
     return lines
+
+
+def _students(lesson: Lesson) -> str:
+    return to_text(glossary_page.link(student(lesson), lesson.number))
+
+
+def _build_page(root: Path) -> list[str]:
+    path = _page_path(root)
+    changed = _write(path, glossary_page.page(_sources(None, root)))
+    return [f"{_label(path)}: {'built' if changed else 'nothing to do'}"]
+
+
+def _stale_page(root: Path) -> list[str]:
+    path = _page_path(root)
+    if not path.is_file():
+        return [f"{_label(path)} is missing"]
+    wanted = glossary_page.page(_sources(None, root))
+    if path.read_bytes() == wanted.encode():
+        return []
+    return [f"{_label(path)} is stale: `course build` makes it differently now"]
 
 
 def _why_stale(lesson: Lesson, path: Path) -> str | None:
@@ -203,6 +236,10 @@ def _solution_path(source: Path) -> Path:
 
 def _student_path(source: Path, root: Path) -> Path:
     return root / "notebooks" / f"{source.stem}.ipynb"
+
+
+def _page_path(root: Path) -> Path:
+    return root / "notebooks" / glossary_page.NAME
 
 
 def _label(path: Path) -> str:

@@ -9,7 +9,7 @@ import ast
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -17,10 +17,10 @@ from typing import NamedTuple
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import PoFileError, read_po, write_po
 
-from course_utils.quiz import markup
+from course_utils.quiz import glossary, markup
 from course_utils.quiz.bank import Item
 from course_utils.quiz.sources import Problem, name_of
-from course_utils.quiz.translation import INTERFACE, LANGUAGES, texts
+from course_utils.quiz.translation import INTERFACE, LANGUAGES, OR, texts
 
 PACKAGE = Path(__file__).resolve().parents[1]
 OTHERS = tuple(language for language in LANGUAGES if language != "en")
@@ -28,7 +28,8 @@ WIDTH = 100
 HEADER = """\
 # {name}: fill in the msgstr lines; leave numbers, code and formulas as they are. The rest of this
 # file is written by `course bank --record`. Remove the word fuzzy when you have brought a
-# translation up to date with its English.
+# translation up to date with its English. Of a word that fills a blank there may be several right
+# translations: msgstr "one | other". All of them count as right, the first is shown.
 msgid ""
 msgstr ""
 "Language: {language}\\n"
@@ -173,19 +174,44 @@ def _require_no_repetition(text: str) -> None:
         known.add(match[0])
 
 
-def mistakes(path: Path) -> list[Problem]:
-    """What is wrong with the catalogue in itself."""
+def blanks(items: Iterable[Item]) -> set[str]:
+    """The contexts of the words that fill a blank."""
+    clozes = (item for item in items if item.type == "cloze")
+    return {f"{item.id}.answer.{n}" for item in clozes for n in range(len(item.answer))}
+
+
+def mistakes(path: Path, blanks: Collection[str] = ()) -> list[Problem]:
+    """What is wrong with the catalogue in itself; in `blanks` several words may be right."""
     try:
         catalogue = _read(path)
     except _Unreadable as error:
         return [Problem(name_of(path), error.line, f"this catalogue cannot be read: {error}.")]
-    finished = [m for m in catalogue if m.id and m.string and not m.fuzzy]
+    done = [m for m in catalogue if m.id and m.string and not m.fuzzy]
     found = [
         Problem(name_of(path), message.lineno, f"{message.context}: {sentence}")
-        for message in finished
-        for sentence in _differences(message.id, message.string)
+        for message in done
+        for sentence in _in_words(message, blanks)
     ]
-    return found + _same_options(path, finished)
+    return found + _same_options(path, done, blanks)
+
+
+def finished(path: Path) -> dict[tuple[str, str], Message]:
+    """What has been translated, by context and English; nothing where `mistakes` says that the
+    catalogue cannot be read."""
+    try:
+        return {(m.context, m.id): m for m in _read(path) if m.id and m.string and not m.fuzzy}
+    except _Unreadable:
+        return {}
+
+
+def strays(path: Path) -> list[Problem]:
+    """Where the catalogue has another word for a term than the glossary."""
+    messages = finished(path)
+    translations = {key: message.string for key, message in messages.items()}
+    return [
+        Problem(name_of(path), messages[stray.context, stray.english].lineno, str(stray))
+        for stray in glossary.inconsistencies(translations, path.stem)
+    ]
 
 
 def behind(path: Path, wanted: Iterable[Text]) -> list[Problem]:
@@ -199,6 +225,20 @@ def behind(path: Path, wanted: Iterable[Text]) -> list[Problem]:
     line = next((number for number, (a, b) in pairs if a != b), min(len(is_), len(should)))
     sentence = "from here on not up to date with the questions: `course bank --record`."
     return [Problem(name_of(path), line, sentence)]
+
+
+def _words(message: Message, blanks: Collection[str]) -> list[str]:
+    """Each of the right translations."""
+    return message.string.split(OR) if message.context in blanks else [message.string]
+
+
+def _in_words(message: Message, blanks: Collection[str]) -> Iterator[str]:
+    words = _words(message, blanks)
+    if OR in message.string and OR not in message.id and message.context not in blanks:
+        yield "several translations, with | between them, are for a word in a blank."
+    if message.context in blanks and re.search(r"(^|\|)\s*(\||$)", message.string):
+        yield "a word is missing before or after a |."
+    yield from dict.fromkeys(said for word in words for said in _differences(message.id, word))
 
 
 def _differences(english: str, translation: str) -> Iterator[str]:
@@ -227,16 +267,17 @@ def _fixed(text: str) -> Iterator[str]:
             yield from re.findall(r"\{[^{}]*\}|[{}]", part)
 
 
-def _same_options(path: Path, messages: list[Message]) -> list[Problem]:
+def _same_options(path: Path, messages: list[Message], blanks: Collection[str]) -> list[Problem]:
     known: dict[tuple[str, str], Message] = {}
     found = []
     for message in messages:
         option = _OPTION.fullmatch(message.context or "")
         if not option:
             continue
-        first = known.setdefault((option[1], message.string.casefold()), message)
-        wrong_one = "distractor" in message.context + first.context
-        if first is not message and wrong_one and first.id != message.id:
-            sentence = f"{message.context}: the same translation as {first.context}."
-            found.append(Problem(name_of(path), message.lineno, sentence))
+        for said in _words(message, blanks):
+            first = known.setdefault((option[1], said.casefold()), message)
+            wrong_one = "distractor" in message.context + first.context
+            if first is not message and wrong_one and first.id != message.id:
+                sentence = f"{message.context}: the same translation as {first.context}."
+                found.append(Problem(name_of(path), message.lineno, sentence))
     return found

@@ -68,7 +68,7 @@ def _several(item: Item, answer) -> tuple[float, list[str]]:
 def _blanks(item: Item, answer) -> tuple[float, list[str]]:
     given = [_words(text) for text in answer] if isinstance(answer, list | tuple) else []
     if len(given) != len(item.answer) or not any(given):
-        raise BadAnswer(say("Fill every blank: there are {count}.", count=len(item.answer)))
+        raise BadAnswer(say("Fill every blank ({count} in all).", count=len(item.answer)))
     right = sum(
         words in map(_words, admitted) for words, admitted in zip(given, item.answer, strict=True)
     )
@@ -98,7 +98,7 @@ def _printed(item: Item, answer) -> tuple[float, list[str]]:
 
 def _own(item: Item, answer) -> tuple[float, list[str]]:
     if not isinstance(answer, str) or answer not in OWN_JUDGEMENT:
-        raise BadAnswer(say("Say how it went: {ways}.", ways=", ".join(OWN_JUDGEMENT)))
+        raise BadAnswer(say("Say how well your own words matched."))
     return OWN_JUDGEMENT[answer], []
 
 

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import string
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -17,12 +18,12 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from course_utils.quiz import bank, catalogues, markup, register, snippets, sources
+from course_utils.quiz import bank, catalogues, glossary, markup, register, snippets, sources
 from course_utils.quiz.bank import Item
 from course_utils.quiz.judge import BadAnswer, judge
 from course_utils.quiz.snippets import Outcome
 from course_utils.quiz.sources import Problem, Source
-from course_utils.quiz.translation import texts
+from course_utils.quiz.translation import LANGUAGES, texts
 from course_utils.runtime import now
 
 SOLUTIONS = Path(__file__).resolve().parents[2] / "solutions"  # not there in an installed package
@@ -43,7 +44,7 @@ def run(record: bool = False) -> int:
         print(problem)
     if record and found:
         print("Nothing was recorded.")
-    print(summary(entry.item for entry in contents.entries))
+    print(counts(contents))
     return 1 if found else 0
 
 
@@ -62,9 +63,17 @@ def mistakes(contents: "Contents") -> list[Problem]:
     for entry in contents.entries:
         found += [entry.problem(*said) for rule in _RULES for said in rule(entry, contents)]
     found += contents.interface[1]
-    for path in contents.translations:
-        found += catalogues.mistakes(path) if path.exists() else []
+    blanks = catalogues.blanks(entry.item for entry in contents.entries)
+    for path in filter(Path.exists, contents.translations):
+        found += catalogues.mistakes(path, blanks)
+    if contents.glossary.exists():
+        found += glossary.mistakes(contents.glossary) or _strays(contents)
     return sorted(found)
+
+
+def _strays(contents: "Contents") -> list[Problem]:
+    existing = filter(Path.exists, contents.translations)
+    return [problem for path in existing for problem in catalogues.strays(path)]
 
 
 def unrecorded(contents: "Contents") -> list[Problem]:
@@ -85,8 +94,13 @@ def unrecorded(contents: "Contents") -> list[Problem]:
     return found
 
 
-def summary(items: Iterable[Item]) -> str:
-    """How many questions there are, by lesson and type."""
+def counts(contents: "Contents") -> str:
+    """How many questions there are, by lesson and type, by misconception and by language."""
+    items = [entry.item for entry in contents.entries]
+    return "\n\n".join([_by_lesson(items), *_by_misconception(items), *_by_language(contents)])
+
+
+def _by_lesson(items: Iterable[Item]) -> str:
     counts = Counter((item.lesson, item.type) for item in items)
     types = sorted({type_ for _, type_ in counts})
     rows = []
@@ -96,6 +110,30 @@ def summary(items: Iterable[Item]) -> str:
     together = [sum(column) for column in list(zip(*rows, strict=True))[1:]]
     table = [["lesson", *types, "all"], *rows, ["all", *together]]
     return "\n".join("  ".join(f"{cell:>7}" for cell in row) for row in table)
+
+
+def _by_misconception(items: list[Item]) -> Iterator[str]:
+    """A line for each number of questions, with the misconceptions that so many name."""
+    named = Counter(name for item in items for name in item.misconceptions)
+    on_one = sum(bool(item.misconceptions) for item in items)
+    lines = [f"{on_one} of {len(items)} questions are on one of {len(named)} misconceptions:"]
+    for count in sorted(set(named.values()), reverse=True):
+        names = ", ".join(sorted(name for name in named if named[name] == count))
+        indent = {"initial_indent": f"{count:>7}  ", "subsequent_indent": " " * 9}
+        lines.append(textwrap.fill(names, 100, break_on_hyphens=False, **indent))
+    if named:
+        yield "\n".join(lines)
+
+
+def _by_language(contents: "Contents") -> Iterator[str]:
+    """How many questions are translated to the last text."""
+    items, lines = [entry.item for entry in contents.entries], []
+    for path in filter(Path.exists, contents.translations):
+        done = catalogues.finished(path)
+        whole = [all((f"{i.id}.{f}", text) in done for f, text in texts(i).items()) for i in items]
+        lines.append(f"{sum(whole):>7}  {path.stem} ({LANGUAGES[path.stem]})")
+    if lines:
+        yield "\n".join([f"Translated, of {len(items)} questions:", *lines])
 
 
 # --- What a bank consists of ----------------------------------------------------------------------
@@ -165,6 +203,11 @@ class Contents:
         """The translations stand beside a bank's folder; a bank may have none."""
         folder = self.folder.with_name("translations")
         return [folder / f"{name}.po" for name in catalogues.OTHERS] if folder.is_dir() else []
+
+    @property
+    def glossary(self) -> Path:
+        """It belongs to the course's own bank; another one has none beside it."""
+        return self.folder.with_name(glossary.FILE.name)
 
     @cached_property
     def interface(self) -> tuple[list[catalogues.Text], list[Problem]]:

@@ -7,6 +7,9 @@ same in all languages: one schedule serves them all.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import date
 from functools import cache
@@ -21,10 +24,15 @@ from course_utils.runtime import automated, state_dir
 LANGUAGES = {"en": "English", "bg": "Български", "vi": "Tiếng Việt", "ko": "한국어"}
 TRANSLATIONS = Path(__file__).with_name("translations")
 INTERFACE = "interface"  # the context of what is not a question
+OR = " | "  # between the words that a translated blank admits; the first is shown as the right one
+
+_spoken: ContextVar[str | None] = ContextVar("spoken", default=None)
 
 
 def language() -> str:
     """The learner's choice. English where nobody reads along, so that outputs can be compared."""
+    if spoken := _spoken.get():
+        return spoken
     try:
         chosen = (state_dir() / "language").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
@@ -34,15 +42,31 @@ def language() -> str:
 
 def choose(chosen: str) -> None:
     """Remember the language for questions and reviews."""
-    if chosen not in LANGUAGES:
-        names = ", ".join(f"{code} ({name})" for code, name in LANGUAGES.items())
-        raise ValueError(f"there is no language {chosen!r}; there are {names}.")
+    _require_known(chosen)
     try:
         state_dir().mkdir(parents=True, exist_ok=True)
         (state_dir() / "language").write_text(chosen + "\n", encoding="utf-8")
     except OSError as error:
         why = f"{state_dir()} cannot be written to ({error.strerror})"
         raise OSError(f"your choice cannot be remembered: {why}.") from error
+
+
+@contextmanager
+def speaking(chosen: str) -> Iterator[None]:
+    """In here everything is said in this language, whatever the learner's choice; for texts that
+    are written for somebody else."""
+    _require_known(chosen)
+    before = _spoken.set(chosen)
+    try:
+        yield
+    finally:
+        _spoken.reset(before)
+
+
+def _require_known(chosen: str) -> None:
+    if chosen not in LANGUAGES:
+        names = ", ".join(f"{code} ({name})" for code, name in LANGUAGES.items())
+        raise ValueError(f"there is no language {chosen!r}; there are {names}.")
 
 
 def say(english: str, **values) -> str:
@@ -76,7 +100,7 @@ def with_texts(item: Item, change) -> Item:
     answer = item.answer
     if item.type == "cloze":  # both languages are right
         answer = tuple(
-            tuple(dict.fromkeys([said(f"answer.{n}", words[0]), *words]))
+            tuple(dict.fromkeys([*said(f"answer.{n}", words[0]).split(OR), *words]))
             for n, words in enumerate(answer)
         )
     elif item.type == "multi":
@@ -102,8 +126,9 @@ def texts(item: Item) -> dict[str, str]:
 
 
 def _has_words(text: str) -> bool:
+    """Names such as weight_orig are code, wherever they stand."""
     return any(
-        re.search(r"[^\W\d_]", part)
+        re.search(r"[^\W\d_]", re.sub(r"\w*_\w*", "", part))
         for kind, part in markup.segments(text)
         if kind not in ("code", "formula", "block")
     )

@@ -9,6 +9,7 @@ from importlib import import_module
 __all__ = [
     "check",
     "claim",
+    "desk",
     "enrol",
     "enter",
     "hand_in",

@@ -4,6 +4,7 @@
 
 from course_utils.study.checking import check, hint, solution, yours_or_ours
 from course_utils.study.claims import claim
+from course_utils.study.desk import desk
 from course_utils.study.handing_in import hand_in
 from course_utils.study.leaderboard import leaderboard, submit
 from course_utils.study.ledger import enter, ledger

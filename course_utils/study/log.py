@@ -57,9 +57,18 @@ def read(kind: str, name: str | None = None) -> list[Event]:
             rows = _run(query, (kind,))
         except (OSError, sqlite3.OperationalError) as error:
             _say_once(error)
-    events = [Event(time, kind, name, json.loads(data)) for time, kind, name, data in rows]
+    events = [Event(*about, read) for *about, data in rows if (read := _readable(data)) is not None]
     events += [event for event in _in_memory if event.kind == kind]
     return [event for event in events if name is None or event.name == name]
+
+
+def _readable(data: str) -> dict | None:
+    """None for an entry that something has damaged: the others count all the same."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _keeps_nothing() -> bool:

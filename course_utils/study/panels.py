@@ -49,29 +49,40 @@ def framed(title: str, body: str = "", mood: str = "neutral") -> str:
     )
 
 
-def table(headings: list[str], rows: list[list[str]], caption: str) -> Panel:
-    """A table whose first column is text and whose others are numbers."""
+def table(
+    headings: list[str], rows: list[list[str]], caption: str, links: list[str] | None = None
+) -> Panel:
+    """A table whose first column is text and whose others are numbers. `links` says where the
+    first cell of each row leads; where it is empty, nowhere."""
 
-    def cells(tag, row):
-        return "".join(
-            f'<{tag} style="text-align: {"left" if i == 0 else "right"}">{marked(text)}</{tag}>'
-            for i, text in enumerate(row)
-        )
+    def cells(tag, row, link=""):
+        first, *others = map(marked, row)
+        first = f'<a href="{escape(link)}">{first}</a>' if link else first
+        texts = [("left", first), *(("right", text) for text in others)]
+        return "".join(f'<{tag} style="text-align: {at}">{text}</{tag}>' for at, text in texts)
 
-    lines = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    links = links or [""] * len(rows)
+    body = "".join(f"<tr>{cells('td', *each)}</tr>" for each in zip(rows, links, strict=True))
     html = (
         f'<table><caption style="text-align: left">{marked(caption)}</caption>'
-        f"<thead><tr>{cells('th', headings)}</tr></thead><tbody>{lines}</tbody></table>"
+        f"<thead><tr>{cells('th', headings)}</tr></thead><tbody>{body}</tbody></table>"
     )
-    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    widths = [max(columns(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
     plain = [caption]
     for row in [headings, *rows]:
-        first, *others = (
-            text.ljust(width) if i == 0 else text.rjust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        plain.append("  ".join([first, *others]).rstrip())
+        spaces = [" " * (width - columns(text)) for text, width in zip(row, widths, strict=True)]
+        first, *others = zip(row, spaces, strict=True)
+        aligned = ["".join(first), *(space + text for text, space in others)]
+        plain.append("  ".join(aligned).rstrip())
     return Panel(html, "\n".join(plain))
+
+
+def columns(text: str) -> int:
+    """How wide a terminal shows it: Korean letters take two columns, an accent on its own none."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
 
 
 def clean(text: str) -> str:

@@ -36,6 +36,7 @@ from course_utils.runtime import automated
 from course_utils.study import log, reviewing
 from course_utils.study.panels import Panel, framed, panel
 from course_utils.study.quiz_page import PAGE
+from course_utils.study.titles import named
 
 
 def quiz(lesson: str, use: str, place: str = ""):
@@ -89,12 +90,15 @@ class OnShow:
         self.widget.add_class("course-quiz")
 
     def _ipython_display_(self):
-        note = say("Your answers are kept: run this cell to see the questions.")
+        note = self._note()
         html = f'{PAGE}<p class="course-quiz-note">{escape(note)}</p>'
         display({"text/html": html, "text/plain": note}, raw=True)
         view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
         live = {"application/vnd.jupyter.widget-view+json": view, "text/plain": ""}
         display(live, raw=True)
+
+    def _note(self) -> str:
+        return say("Your answers are kept: run this cell to see the questions.")
 
 
 class Quiz(OnShow):
@@ -107,9 +111,10 @@ class Quiz(OnShow):
 
 class Sitting(OnShow):
     """The day's review. Everything it knows is in the log, so a new one goes on where this one
-    was ended, by whatever."""
+    was ended, by whatever. Calls `on_end` when nothing is left to ask."""
 
-    def __init__(self):
+    def __init__(self, on_end: Callable[[], None] = lambda: None):
+        self.on_end = on_end
         self.progress = HTML()
         self.progress.add_class("course-progress")
         self.question: Question | None = None
@@ -121,7 +126,7 @@ class Sitting(OnShow):
         due, done = reviewing.due_today(), reviewing.answered_today()
         if due:
             where = say("{number} of {total}", number=done + 1, total=done + len(due))
-            where += " · " + say("lesson {lesson}", lesson=due[0].lesson)
+            where += f" · {named(due[0].lesson)}"
             self.progress.value = f'<div role="status">{escape(where)}</div>'
             self.question = Question(due[0], "review", self._go_on)
             self.page.children = (self.question.widget,)
@@ -129,6 +134,7 @@ class Sitting(OnShow):
             title, *sentences = reviewing.ending()
             self.progress.value = panel(title, sentences, "good").html
             self.question, self.page.children = None, ()
+            self.on_end()
 
     def _go_on(self) -> None:
         self._turn()
@@ -154,9 +160,9 @@ class Question:
         self.confidence = RadioButtons(options=_confidence(), index=None)
         self.confidence.add_class("course-in-a-row")
         self.button = (
-            _button(say("Show the answer"), self._show)
+            button(say("Show the answer"), self._show)
             if self.opens
-            else _button(say("Answer"), lambda: self._submit(self.input.read()))
+            else button(say("Answer"), lambda: self._submit(self.input.read()))
         )
         self.verdict = HTMLMath()
         self.verdict.add_class("course-verdict")
@@ -191,7 +197,7 @@ class Question:
             self.asking.children = ()
             self.verdict.value = framed(say("One way to say it"), _rich(self.item.answer))
             self.after.children = tuple(
-                _button(text, partial(self._submit, how)) for how, text in _own_judgements().items()
+                button(text, partial(self._submit, how)) for how, text in _own_judgements().items()
             )
             self.verdict.focus()
 
@@ -241,9 +247,9 @@ class Question:
             else _thanks(self.item)
         )
         if self.go_on:
-            self.after.children = (_button(say("Next"), self.go_on),)
+            self.after.children = (button(say("Next"), self.go_on),)
         elif verdict:
-            self.after.children = (_button(say("Try again"), self._try_again),)
+            self.after.children = (button(say("Try again"), self._try_again),)
 
 
 def _thanks(item: Item) -> str:
@@ -410,7 +416,7 @@ def _rich(text: str) -> str:
     return f'<div class="jp-RenderedHTMLCommon">{markup.html(text)}</div>'
 
 
-def _button(text: str, act: Callable[[], None]) -> Button:
+def button(text: str, act: Callable[[], None]) -> Button:
     button = Button(description=text)
     button.on_click(lambda _: act())
     return button

@@ -20,10 +20,16 @@ from course_utils.quiz.bank import CHOICES, Item
 from course_utils.quiz.judge import BadAnswer, Verdict, judge
 from course_utils.quiz.translation import say, translated
 from course_utils.study import log, reviewing
+from course_utils.study.panels import columns
+from course_utils.study.titles import named
 
 WIDEST = 88  # longer lines are hard to read
 PROMPT = "> "
 BOLD, GREEN, RED = "1", "1;32", "1;31"
+# What else may be typed for an option: its number, and what comes of another keyboard: Bulgarian
+# letters that sound or look like it, those of the standard Bulgarian layout where they are no
+# other option's, and Korean ones.
+KEYS = {"a": "1аьㅁ", "b": "2бㅠ", "c": "3цсъㅊ", "d": "4дㅇ", "e": "5еㄷ", "f": "6фоㄹ"}  # noqa: RUF001
 
 
 def review() -> None:
@@ -65,7 +71,7 @@ def _ask(item: Item, number: int, total: int) -> None:
     tries = len(log.read("answer", item.id))
     order = item.shown(f"{reviewing.today()} {tries}")  # asked again, another order
     print()
-    where = say("lesson {lesson}", lesson=item.lesson)
+    where = named(item.lesson)
     _write(say("{number} of {total}", number=number, total=total) + f" · {where}", style=BOLD)
     print()
     _show(item, order)
@@ -137,7 +143,7 @@ def _how(item: Item, order: list[int]) -> str:
         case "cloze":
             return say("Type what belongs in each blank, one after the other.")
         case "numeric" if item.unit:
-            return say("Type a number, in {unit}.", unit=item.unit)
+            return say("Type a number ({unit}).", unit=item.unit)
         case "numeric":
             return say("Type a number.")
     return say("Type what it prints. An empty line ends your answer.")
@@ -146,7 +152,7 @@ def _how(item: Item, order: list[int]) -> str:
 def _read(item: Item, order: list[int], how: str):
     """The answer as plain data; BadAnswer if it is none."""
     if item.type in CHOICES:
-        letters = re.sub(r"[\s,;.)]", "", _typed().lower())
+        letters = _letters(_typed())
         known = string.ascii_lowercase[: len(order)]
         several = item.type == "multi"
         if not letters or not set(letters) <= set(known) or (len(letters) > 1 and not several):
@@ -162,6 +168,14 @@ def _read(item: Item, order: list[int], how: str):
         given = "\n".join(iter(lambda: _typed().rstrip(), ""))
     judge(item, given)
     return given
+
+
+def _letters(typed: str) -> str:
+    """The options' letters among what was typed, on whichever keyboard; what is none stays as it
+    is. A Korean keyboard makes syllables of its letters, which are taken apart."""
+    apart = unicodedata.normalize("NFKD", re.sub(r"[\s,;.)]", "", typed.lower()))
+    meant = {unicodedata.normalize("NFKD", sign): a for a, signs in KEYS.items() for sign in signs}
+    return "".join(meant.get(sign, sign) for sign in apart)
 
 
 def _pick(how: str, values: dict):
@@ -208,22 +222,15 @@ def _write(text: str, first: str = "", style: str = "") -> None:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
+    """A percent sign stays with its number."""
     lines = [""]
-    for word in text.split():
+    for word in re.split(r"\s+(?!\s*%)", text.strip()):
         longer = f"{lines[-1]} {word}".lstrip()
-        if lines[-1] and _columns(longer) > width:
+        if lines[-1] and columns(longer) > width:
             lines.append(word)  # however long: it can be copied, and the terminal breaks it
         else:
             lines[-1] = longer
     return lines
-
-
-def _columns(text: str) -> int:
-    """How wide it is shown: Korean letters take two columns, an accent on its own none."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
 
 
 def _styled(text: str, style: str) -> str:

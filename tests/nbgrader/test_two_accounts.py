@@ -22,6 +22,7 @@ import system_packages
 from accounts import Machine
 from homework import ASSIGNMENT, LESSON, WRITTEN, points, solutions
 
+from course_utils.authoring import notebooks, source
 from course_utils.exercises import grade
 
 TEACHER, ADA, BEN = "teacher", "ada", "ben"
@@ -207,7 +208,8 @@ def test_a_student_reads_nothing_of_the_class_and_nobodys_work(semester, secret)
 
 
 def test_a_student_has_what_was_released(semester):
-    ours = (homework.ROOT / "notebooks" / f"{LESSON}.ipynb").read_bytes()
+    lesson = source.read(homework.ROOT / "solutions" / f"{LESSON}.py")
+    ours = notebooks.to_text(notebooks.student(lesson)).encode()
     path = semester.exchange / "pruning" / "outbound" / ASSIGNMENT / f"{LESSON}.ipynb"
     assert read(semester, BEN, str(path)).returncode == 0
     assert path.read_bytes() == ours

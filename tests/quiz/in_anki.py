@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 from anki.collection import Collection, ImportAnkiPackageRequest
+from anki.import_export_pb2 import IMPORT_ANKI_PACKAGE_UPDATE_CONDITION_ALWAYS
 
 
-def import_(collection: Collection, file: str) -> dict[str, int]:
-    """With the options that Anki's own window proposes."""
+def import_(collection: Collection, file: str, always: bool = False) -> dict[str, int]:
+    """With the options that Anki's own window proposes, or with notes updated always."""
     options = collection._backend.get_import_anki_package_presets()
+    if always:
+        options.update_notes = IMPORT_ANKI_PACKAGE_UPDATE_CONDITION_ALWAYS
     log = collection.import_anki_package(
         ImportAnkiPackageRequest(package_path=file, options=options)
     ).log
@@ -76,7 +79,7 @@ if __name__ == "__main__":
     asked = json.load(sys.stdin)
     opened = Collection(asked["collection"])
     done = {
-        "import": lambda: import_(opened, asked["file"]),
+        "import": lambda: import_(opened, asked["file"], asked.get("always", False)),
         "review": lambda: review(opened, asked["count"]),
         "edit": lambda: edit(opened, asked["guid"], asked["field"], asked["text"]),
         "look": lambda: look(opened),

@@ -4,6 +4,8 @@ Needs the package index for Anki's own package, which goes into an environment o
 `make soak`, not by `make test`.
 """
 
+# ruff: noqa: RUF001 (the letters that look Latin are Cyrillic, and meant to be)
+
 import json
 import shutil
 import subprocess
@@ -16,7 +18,7 @@ import genanki
 import pytest
 import yaml
 
-from course_utils.quiz import bank, export
+from course_utils.quiz import bank, export, translation
 from course_utils.quiz.export import anki
 
 IN_ANKI = Path(__file__).with_name("in_anki.py")
@@ -59,15 +61,15 @@ class Learner:
         if seconds is not None:
             self.changed[id_] = FIRST + timedelta(seconds=seconds)
 
-    def fetch(self) -> dict[str, int]:
+    def fetch(self, spoken: str = "en", always: bool = False) -> dict[str, int]:
         """Export the bank as it is now and import the package; how many notes fared how."""
         self.versions += 1
         version = self.folder / f"version{self.versions}"  # a folder of its own: banks are cached
         shutil.copytree(self.questions, version)
         register = {id_: {"changed": when.isoformat()} for id_, when in self.changed.items()}
         (version / "register.yaml").write_text(yaml.safe_dump(register), encoding="utf-8")
-        export.write("anki", self.folder / "questions.apkg", version)
-        return self.anki("import", file=str(self.folder / "questions.apkg"))
+        export.write("anki", self.folder / "questions.apkg", version, spoken)
+        return self.anki("import", file=str(self.folder / "questions.apkg"), always=always)
 
     def look(self) -> dict:
         seen = self.anki("look")
@@ -132,6 +134,32 @@ def test_an_edit_arrives_and_the_review_history_stays(learner):
     assert "Only the size counts" in after["notes"]["mcqone"]["fields"]["Explanation"]
     assert "mcqone" in reviewed(after)
     assert schedules(after) == schedules(before)
+
+
+def test_another_language_comes_into_the_same_cards_and_the_history_stays(learner, monkeypatch):
+    english = "What has changed? Choose **all** that apply."
+    said = translation.catalogue("bg") | {("multi1.prompt", english): "Какво се е променило?"}
+    monkeypatch.setattr(translation, "catalogue", lambda into: said)
+    before = learner.look()
+    assert learner.fetch("bg") == {"updated": 8}
+    after = learner.look()
+    assert after["notes"]["multi1"]["fields"]["Question"] == "<p>Какво се е променило?</p>"
+    assert after["notes"]["multi1"]["fields"]["Place"] == "Урок 00 · Step 3"
+    assert schedules(after) == schedules(before)
+    assert (after["cards"], after["decks"]) == (before["cards"], before["decks"])
+    assert learner.fetch("bg") == {"duplicate": 8}
+    assert learner.fetch("en") == {"duplicate": 8}  # older
+    assert learner.fetch("en", always=True) == {"updated": 8}
+    assert learner.look() == before
+
+
+def test_another_translation_comes_if_notes_are_updated_always(learner, monkeypatch):
+    catalogue, key = translation.catalogue("bg"), ("recall.prompt", "What is pruning for?")
+    for number, words in enumerate(("За какво е прореждането?", "За какво служи прореждането?")):
+        said = catalogue | {key: words}
+        monkeypatch.setattr(translation, "catalogue", lambda into, said=said: said)
+        assert learner.fetch("bg", always=True)["updated"] == (1 if number else 8)
+        assert learner.look()["notes"]["recall"]["fields"]["Question"] == f"<p>{words}</p>"
 
 
 def test_a_second_edit_a_second_later_arrives_too(learner):

@@ -1,10 +1,12 @@
 """The course's own bank, and how banks are loaded."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+from course_utils.authoring import source
 from course_utils.quiz import bank, rules
 
 SMALL = """\
@@ -55,6 +57,40 @@ def folder(tmp_path):
 def test_the_bank_of_the_course_has_no_problems():
     """Runs every `verify` and `draw`; `course bank` says the same."""
     assert [str(problem) for problem in rules.problems()] == []
+
+
+def test_at_least_forty_questions_are_on_a_misconception_and_each_has_one():
+    items, known = bank.load().values(), rules.Contents(bank.BANK).misconceptions.content
+    assert sum(bool(item.misconceptions) for item in items) >= 40
+    assert {name for item in items for name in item.misconceptions} == set(known)
+
+
+def test_each_misconception_is_refuted_by_code_that_the_tests_run_and_compare():
+    """Either in the lesson, by a claim that must hold on seeds that it does not show, or by a
+    question, whose key is computed."""
+    computed = {n for item in bank.load().values() if item.verify for n in item.misconceptions}
+    beliefs = rules.Contents(bank.BANK).misconceptions.content
+    assert [
+        name
+        for name, belief in beliefs.items()
+        if name not in computed and not claims(*belief["refuted"].split(" ", 1))
+    ] == []
+
+
+def claims(lesson: str, place: str) -> list[str]:
+    """The names of the claims below a heading."""
+    (path,) = rules.SOLUTIONS.glob(f"{lesson}_*.py")
+    heading, found = "", []
+    for cell in source.read(path).cells:
+        if cell.kind == "text":
+            heading = (re.findall(r"(?m)^## (.+)$", cell.source) or [heading])[-1]
+        elif cell.kind == "claim" and heading.startswith(place):
+            found.append(cell.name)
+    return found
+
+
+def test_a_lesson_s_claims_are_found_below_their_headings():
+    assert claims("00", "Step 3") and not claims("00", "Pitfalls")
 
 
 # --- Loading --------------------------------------------------------------------------------------

@@ -2,13 +2,12 @@
 
 import os
 import zipfile
-from dataclasses import replace
 
 import pytest
 
 from course_utils import cli
-from course_utils.quiz import bank, export, translation
-from course_utils.quiz.export import anki, moodle, parts, qti
+from course_utils.quiz import bank, export
+from course_utils.quiz.export import anki, moodle, qti
 
 PUBLIC = [("anki", "q.apkg"), ("moodle", "q.xml"), ("qti", "q.zip")]
 
@@ -69,15 +68,6 @@ def test_nothing_is_said_about_questions_that_are_not_there(small_bank, module, 
         "cloze": "into a blank",
     }
     assert not any(only_this_type.get(type_, "nothing") in says for says in others)
-
-
-def test_a_translation_is_named_as_lost_where_there_is_one(small_bank, monkeypatch):
-    items = bank.load(small_bank)
-    key = ("recall.prompt", items["recall"].prompt)
-    monkeypatch.setattr(translation, "catalogue", lambda into: {key: "?"} if into == "ko" else {})
-    assert [item.id for item in items.values() if parts.is_translated(item)] == ["recall"]
-    other_english = replace(items["recall"], prompt="What else is it for?")
-    assert not parts.is_translated(other_english)
 
 
 def test_nbgrader_is_handed_all_questions(small_bank, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """What `course bank` finds, each rule broken once in a small bank that was sound, and what
 `course bank --record` writes down."""
 
+# ruff: noqa: RUF001 (the letters that look Latin are Cyrillic, and meant to be)
+
 import re
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -10,7 +12,7 @@ import pytest
 import yaml
 
 from course_utils import cli
-from course_utils.quiz import bank, catalogues, register, rules, snippets, translation
+from course_utils.quiz import bank, catalogues, glossary, register, rules, snippets, translation
 
 QUESTIONS = """\
 lesson: "03"
@@ -728,9 +730,19 @@ def test_the_command_prints_a_problem_a_line_and_how_many_questions_there_are(
         "recall",
         "all",
     ]
-    assert [line.split() for line in lines[1:]] == [
+    assert [line.split() for line in lines[1:3]] == [
         ["03", "1", "1", "1", "1", "1", "1", "6"],
         ["all", "1", "1", "1", "1", "1", "1", "6"],
+    ]
+    assert lines[3:] == [
+        "",
+        "1 of 6 questions are on one of 1 misconceptions:",
+        "      1  zeros-are-small",
+        "",
+        "Translated, of 6 questions:",
+        "      0  bg (Български)",
+        "      0  vi (Tiếng Việt)",
+        "      0  ko (한국어)",
     ]
     change(questions, "answer: 0.667", "answer: 0.6")
     assert cli.main(["bank"]) == 1
@@ -738,6 +750,25 @@ def test_the_command_prints_a_problem_a_line_and_how_many_questions_there_are(
     assert re.fullmatch(r"bank/03_pruning.yaml:\d+: numer1: .+\.", first)
     assert cli.main(["bank", "--record"]) == 1
     assert "Nothing was recorded." in capsys.readouterr().out
+
+
+def test_misconceptions_are_counted_with_the_most_frequent_first(questions, capsys):
+    for start, name in (("pruning]", "small"), ("sparsity]\n    use: [graded]", "all")):
+        change(questions, start, f"{start}\n    misconceptions: [zeros-are-{name}]")
+    rules.run()
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("3 of 6 questions are on one of 2 misconceptions:")
+    assert lines[start + 1 : start + 3] == ["      2  zeros-are-small", "      1  zeros-are-all"]
+
+
+def test_a_question_counts_as_translated_when_its_last_text_is(bulgarian, capsys):
+    first = "Taking away what a network can do without."
+    translate(bulgarian, "What is pruning?", "Какво е прореждане?")
+    rules.run()
+    assert "      0  bg (Български)" in capsys.readouterr().out
+    translate(bulgarian, first, "Махане на това, без което мрежата може.")
+    rules.run()
+    assert "      1  bg (Български)" in capsys.readouterr().out
 
 
 # --- The catalogues -------------------------------------------------------------------------------
@@ -793,6 +824,81 @@ def test_two_options_may_not_have_the_same_translation(bulgarian):
         f"translations/bg.po:{line}: multi1.distractor.0.text: the same translation as "
         "multi1.answer.1."
     ]
+
+
+@pytest.mark.parametrize(
+    "english, translation, says",
+    [
+        ("zeros", "нули | нулеви тегла", None),
+        ("zeros", "нули |", "cloze1.answer.0: a word is missing before or after a |."),
+        ("zeros", "нули |  | още", "cloze1.answer.0: a word is missing before or after a |."),
+        ("zeros", "нули | 3 нули", "cloze1.answer.0: the translation has 3, which the English"),
+        (
+            "minus zero",
+            "минус нула | нула",
+            "multi1.answer.0: several translations, with | between",
+        ),
+        ("So it is.", "Така е. | Да.", "cloze1.explanation: several translations, with | between"),
+    ],
+)
+def test_only_a_word_in_a_blank_may_have_several_translations(
+    bulgarian, english, translation, says
+):
+    translate(bulgarian, english, translation)
+    line = line_of(bulgarian, f'msgid "{english}"')
+    found = mistakes()
+    if says is None:
+        assert found == []
+    else:
+        assert found[0].startswith(f"translations/bg.po:{line}: {says}")
+
+
+def test_none_of_the_words_in_a_blank_may_be_a_wrong_answer(bulgarian):
+    translate(bulgarian, "sparsity", "разреденост | плътност")
+    translate(bulgarian, "density", "Плътност")
+    (found,) = mistakes()
+    assert found.endswith("cloze1.distractor.0.text: the same translation as cloze1.answer.1.")
+
+
+@pytest.fixture
+def with_glossary(root) -> Path:
+    """The course's own, beside the bank as in the course."""
+    return Path(shutil.copy(glossary.FILE, root / "quiz"))
+
+
+def test_a_term_that_is_translated_in_two_ways_is_found(with_glossary, bulgarian):
+    translate(bulgarian, "What is pruning?", "Какво е прореждане?")
+    assert mistakes() == []
+    change(bulgarian, "Какво е прореждане?", "Какво е подрязване?")
+    line = line_of(bulgarian, 'msgid "What is pruning?"')
+    assert mistakes() == [
+        f"translations/bg.po:{line}: recal1.prompt: “pruning” is “прореждане” in the glossary, "
+        "not “подрязване”."
+    ]
+    assert rules.run(record=True) == 1
+
+
+def test_one_of_the_words_in_a_blank_must_be_that_of_the_glossary(with_glossary, bulgarian):
+    translate(bulgarian, "sparsity", "рядкост | разреденост")
+    assert mistakes() == []
+    change(bulgarian, "рядкост | разреденост", "рядкост")
+    assert [problem.partition(" ")[2] for problem in mistakes()] == [
+        "cloze1.answer.1: “sparsity” is “разреденост” in the glossary, not “рядкост”."
+    ]
+
+
+def test_a_mistake_in_the_glossary_is_found(with_glossary):
+    change(with_glossary, "- id: mask\n", "- id: mask 1\n")
+    line = line_of(with_glossary, "- id: mask 1")
+    assert mistakes() == [
+        f"quiz/glossary.yaml:{line}: mask 1: an id is made of small letters and hyphens: "
+        "weight-decay."
+    ]
+
+
+def test_a_bank_without_a_glossary_is_compared_with_none(bulgarian):
+    translate(bulgarian, "What is pruning?", "Какво е подрязване?")
+    assert mistakes() == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,21 @@ def test_a_blank_admits_the_words_of_both_languages(catalogue):
     assert "разредена" in " ".join(judge(item, ["dense"]).says)
 
 
+def test_a_translated_blank_admits_several_words_and_shows_the_first(catalogue):
+    catalogue(("cloze1.answer.0", "sparse", "разредена | рядка"))
+    item = translated(BLANKS, "bg")
+    assert item.answer == (("разредена", "рядка", "sparse", "thin"),)
+    assert judge(item, ["Рядка"]).right
+    assert not judge(item, ["разредена | рядка"]).right
+    (says, *_) = [text for text in judge(item, ["dense"]).says if "разредена" in text]
+    assert "рядка" not in says
+
+
+def test_a_name_that_code_uses_is_not_to_be_translated():
+    item = replace(BLANKS, answer=(("weight_orig",), ("weight", "w")))
+    assert [field for field in texts(item) if field.startswith("answer")] == ["answer.1"]
+
+
 def test_what_is_not_translated_stays_english(catalogue):
     catalogue(("choic1.prompt", "Which one?", "Кой от тях?"))
     item = translated(CHOICE, "bg")
@@ -174,6 +190,23 @@ def test_where_nobody_reads_along_everything_is_english(learner, monkeypatch):
     assert translation.language() == "ko"
     monkeypatch.setattr(translation, "automated", lambda: True)
     assert translation.language() == "en"
+
+
+def test_another_language_is_spoken_for_a_while_whatever_was_chosen(
+    catalogue, learner, monkeypatch
+):
+    catalogue(("interface", "Done", "Готово"))
+    translation.choose("vi")
+    monkeypatch.setattr(translation, "automated", lambda: True)
+    with translation.speaking("bg"):
+        assert (say("Done"), translation.language()) == ("Готово", "bg")
+        with pytest.raises(RuntimeError), translation.speaking("en"):
+            assert say("Done") == "Done"
+            raise RuntimeError
+        assert say("Done") == "Готово"
+    assert translation.language() == "en"
+    with pytest.raises(ValueError, match="there is no language 'xx'"), translation.speaking("xx"):
+        pass
 
 
 def test_the_command_shows_and_remembers_the_language(learner, capsys):

@@ -9,6 +9,8 @@ import sys
 import time
 from contextlib import closing
 
+import pytest
+
 from course_utils.study import log
 
 WRITER = """
@@ -78,6 +80,15 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(home, capsys):
     (aside,) = home.glob("progress-damaged-*.sqlite3")
     assert aside.read_bytes() == damage
     assert str(aside) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ['{"score": 1', "3", ""])
+def test_a_damaged_entry_costs_itself_alone(home, damage):
+    for name in ("before", "damaged", "after"):
+        log.append("test", name, score=1)
+    with closing(sqlite3.connect(log.path())) as file, file:
+        file.execute("UPDATE events SET data = ? WHERE name = 'damaged'", (damage,))
+    assert [e.name for e in log.read("test")] == ["before", "after"]
 
 
 def test_where_nothing_can_be_saved_the_lesson_goes_on(home, monkeypatch, capsys):

@@ -191,7 +191,7 @@ def test_progress_counts_what_is_solved():
     study.check("keep_largest", half_right)  # the best try counts
     lines = study.progress_text().splitlines()
     assert "Next: count_parameters, in lesson 01." in lines[0]
-    assert lines[2].split() == ["lesson", "00", "1", "of", "1", "2", "of", "2"]
+    assert lines[2].split() == ["00", "·", "Start", "here", "1", "of", "1", "2", "of", "2"]
 
 
 def test_progress_says_when_all_is_done():

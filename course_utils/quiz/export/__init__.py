@@ -7,33 +7,42 @@ quizzes goes into no format but nbgrader's, which holds no keys: the others carr
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 from course_utils.quiz import bank
 from course_utils.quiz.bank import Item
+from course_utils.quiz.translation import language, speaking, translated
 
 SUFFIXES = {"anki": ".apkg", "moodle": ".xml", "qti": ".zip", "nbgrader": ".ipynb"}
 PUBLIC = {"pretest", "section", "exit", "review"}
 
 
-def write(format: str, file: Path, folder: Path | None = None) -> list[str]:
-    """Write the questions of the course, or of the bank in another folder, for one program.
-    Returns what to say about it, line by line."""
+def write(
+    format: str, file: Path, folder: Path | None = None, spoken: str | None = None
+) -> list[str]:
+    """Write the questions of the course, or of the bank in another folder, for one program, in the
+    learner's language or another one. Returns what to say about it, line by line."""
+    with speaking(spoken or language()):
+        return _write(format, file, folder or bank.BANK)
+
+
+def _write(format: str, file: Path, folder: Path) -> list[str]:
     if file.suffix != SUFFIXES[format]:
         raise ValueError(f"a file for {format} must end in {SUFFIXES[format]}, unlike {file.name}.")
     if not file.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {file.parent} to write {file.name} into.")
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder.")
-    folder = folder or bank.BANK
-    items = _all(folder)
+    english = _all(folder)
+    items = [translated(item) for item in english]
 
     if format == "nbgrader":
         from course_utils.quiz.export import graded
 
-        return graded.write(items, file)
+        return [*graded.write(items, file), *_words_to_admit(english, items)]
     if format == "anki":
         from course_utils.quiz.export import anki
 
@@ -77,6 +86,14 @@ def _used(items: list[Item], uses: set[str]) -> list[Item]:
     if not chosen:
         raise ValueError(f"none of the questions is for {' or '.join(sorted(uses))}.")
     return chosen
+
+
+def _words_to_admit(english: list[Item], items: list[Item]) -> Iterator[str]:
+    """Who grades looks into the class's bank, which knows no translations."""
+    for before, item in zip(english, items, strict=True):
+        if "graded" in item.use and item.type == "cloze" and item.answer != before.answer:
+            words = "; ".join(" / ".join(admitted) for admitted in item.answer)
+            yield f"The class's bank must admit these words in the blanks of {item.id}: {words}."
 
 
 def _left_out(items: list[Item], chosen: list[Item]) -> list[str]:

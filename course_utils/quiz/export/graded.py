@@ -11,8 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_utils.quiz.bank import Item
 from course_utils.quiz.graded import form, options
-
-_HOW = {"one": "a letter in quotes", "some": 'letters, such as "a c"', "number": "a number"}
+from course_utils.quiz.translation import say
 
 
 def write(items: Iterable[Item], file: Path) -> list[str]:
@@ -35,10 +34,13 @@ def notebook(items: list[Item], name: str) -> nbformat.NotebookNode:
     points = sum(item.points for item in items)
     asked = {item.id: form(item) for item in items}
     answers = "\n".join(f"    {n}: ...,  # {_how(item)}" for n, item in enumerate(items, 1))
-    title = (
-        f"# Quiz\n\nWrite your answers into the cell below the questions, in place of the three "
-        f"dots, and run it and the last cell. {len(items)} questions, {points:g} points."
+    task = say(
+        "Write your answers into the cell below the questions, in place of the three dots, and run "
+        "it and the last cell. Questions: {count}. Points: {points}.",
+        count=len(items),
+        points=f"{points:g}",
     )
+    title = f"# {say('Quiz')}\n\n{task}"
     questions = "\n".join(f'    "{id_}": "{form_}",' for id_, form_ in asked.items())
     hand_in = f"from course_utils.study import hand_in\n\nhand_in(answers, {{\n{questions}\n}})"
     cells = [
@@ -52,15 +54,19 @@ def notebook(items: list[Item], name: str) -> nbformat.NotebookNode:
 
 
 def _how(item: Item) -> str:
-    asked = form(item)
-    if asked.endswith("texts"):
-        return f"a list of {asked}, one for each blank"
-    return _HOW.get(asked.split()[0], "text in quotes")
+    how, *_ = form(item).split()
+    if item.type == "cloze" and len(item.answer) > 1:
+        return say("a list of {count} texts, one for each blank", count=len(item.answer))
+    if how == "one":
+        return say("a letter in quotes")
+    if how == "some":
+        return say('letters, such as "a c"')
+    return say("a number") if how == "number" else say("text in quotes")
 
 
 def _question(number: int, item: Item) -> nbformat.NotebookNode:
-    lines = [f"**Question {number}** · {item.points:g} point{'s' * (item.points != 1)}"]
-    lines.append(item.prompt)
+    points = say("Points: {points}", points=f"{item.points:g}")
+    lines = [f"**{say('Question {number}', number=number)}** · {points}", item.prompt]
     picture = {}
     if item.picture:
         lines.append(f"![{item.alt}](attachment:{item.id}.png)")
@@ -69,7 +75,7 @@ def _question(number: int, item: Item) -> nbformat.NotebookNode:
     # two spaces end a line in Markdown; a list would not show its letters
     lines.append("  \n".join(f"{letter}) {text}" for letter, text in options(item).items()))
     if item.unit:
-        lines.append(f"(in {item.unit})")
+        lines.append(f"({item.unit})")
     cell = new_markdown_cell("\n\n".join(filter(None, lines)), id=f"question-{number}", **picture)
     cell.metadata = _locked(f"question_{item.id}")
     return cell

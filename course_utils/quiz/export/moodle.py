@@ -15,6 +15,7 @@ from course_utils.quiz import markup
 from course_utils.quiz.bank import Item
 from course_utils.quiz.export import parts
 from course_utils.quiz.export.parts import IN_A_QUIZ, Loss, cdata, element, html, number
+from course_utils.quiz.translation import say
 
 LOSSES: list[Loss] = [
     *IN_A_QUIZ,
@@ -42,7 +43,8 @@ def document(items: list[Item]) -> bytes:
 
 
 def _category(lesson: str) -> str:
-    path = element("text", f"$course$/top/Pruning course/Lesson {lesson}")
+    course, lesson = say("Pruning course"), say("Lesson {lesson}", lesson=lesson)
+    path = element("text", f"$course$/top/{course}/{lesson}")
     return element("question", element("category", path), type="category")
 
 
@@ -167,7 +169,12 @@ def _pictures(item: Item) -> Iterable[str]:
 
 
 def _tags(item: Item) -> list[str]:
-    return [f"lesson {item.lesson}", *item.use, *item.concepts, *item.misconceptions]
+    return [
+        say("lesson {lesson}", lesson=item.lesson),
+        *item.use,
+        *item.concepts,
+        *item.misconceptions,
+    ]
 
 
 def _text(text: str) -> str:

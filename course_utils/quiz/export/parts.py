@@ -6,8 +6,9 @@ import zipfile
 from collections.abc import Callable, Iterable
 from html import escape
 
-from course_utils.quiz import markup, translation
+from course_utils.quiz import markup
 from course_utils.quiz.bank import CHOICES, Distractor, Item
+from course_utils.quiz.translation import say
 
 BLANK = "____"
 Loss = tuple[Callable[[Item], bool], str]  # which questions it concerns, and what is lost
@@ -37,7 +38,9 @@ def on_several_lines(item: Item) -> bool:
 
 
 def place(item: Item) -> str:
-    return f"Lesson {item.lesson}" + (f" · {item.place}" if item.place else "")
+    """The heading stays as it stands in the lesson, where somebody will look for it."""
+    lesson = say("Lesson {lesson}", lesson=item.lesson)
+    return f"{lesson} · {item.place}" if item.place else lesson
 
 
 def right_options(item: Item) -> int:
@@ -50,8 +53,9 @@ def wrong_answer(item: Item, wrong: Distractor, html=html) -> str:
     if item.type in CHOICES:
         return html(wrong.text) + html(wrong.why)
     if item.type == "predict":
-        return f"<p>Not:</p>{printed(wrong.text)}{html(wrong.why)}"
-    return f"<p>Not <strong>{escape(wrong.text)}</strong>:</p>{html(wrong.why)}"
+        return f"<p>{say('Not:')}</p>{printed(wrong.text)}{html(wrong.why)}"
+    named = say("Not {answer}:", answer=f"<strong>{escape(wrong.text)}</strong>")
+    return f"<p>{named}</p>{html(wrong.why)}"
 
 
 def printed(text: str) -> str:
@@ -120,18 +124,8 @@ def anything(item: Item) -> bool:
     return True
 
 
-def is_translated(item: Item) -> bool:
-    languages = translation.LANGUAGES.keys() - {"en"}
-    return any(
-        (f"{item.id}.{field}", text) in translation.catalogue(language)
-        for language in languages
-        for field, text in translation.texts(item).items()
-    )
-
-
 EVERYWHERE: list[Loss] = [
     (anything, "how sure you are is not asked before the answer is shown"),
-    (is_translated, "translations: the questions are in English"),
     (lambda item: bool(item.verify), "the code that recomputes the answer"),
     (lambda item: bool(item.draw), "the code that draws the picture; the picture is there"),
 ]

@@ -13,6 +13,7 @@ from course_utils.quiz import markup
 from course_utils.quiz.bank import CHOICES, Item
 from course_utils.quiz.export import parts
 from course_utils.quiz.export.parts import IN_A_QUIZ, Loss, element, number
+from course_utils.quiz.translation import say
 
 LOSSES: list[Loss] = [
     *IN_A_QUIZ,
@@ -49,7 +50,7 @@ def package(items: list[Item]) -> bytes:
     pictures = [item for item in items if item.picture]
     files = {"imsmanifest.xml": _manifest(list(quizzes), pictures)}
     for name, of_quiz in quizzes.items():
-        title = f"Pruning course, lesson {of_quiz[0].lesson}"
+        title = f"{say('Pruning course')}, {say('lesson {lesson}', lesson=of_quiz[0].lesson)}"
         files[f"{name}/assessment_meta.xml"] = _settings(name, title, of_quiz)
         files[f"{name}/{name}.xml"] = _assessment(name, title, of_quiz)
     files |= {_picture_path(item): parts.picture(item) for item in pictures}
@@ -71,7 +72,7 @@ def _manifest(quizzes: list[str], pictures: list[Item]) -> bytes:
     title = element(
         "imsmd:lom",
         element(
-            "imsmd:general", element("imsmd:title", element("imsmd:string", "The pruning course"))
+            "imsmd:general", element("imsmd:title", element("imsmd:string", say("Pruning course")))
         ),
     )
     resources = []
