@@ -8,6 +8,6 @@ PYTHON ?= python3
 install: ; @$(PYTHON) install.py
 lab: install ; @.venv/bin/course lab
 build: install ; @.venv/bin/course build
-bench: install ; @for script in benchmarks/*.py; do .venv/bin/python $$script || exit 1; done
+bench: install ; @.venv/bin/python benchmarks/summary.py
 test: ; @$(PYTHON) install.py --test && .venv/bin/python tests/system_packages.py && .venv/bin/course build --check && .venv/bin/python -m pytest -rs -n 2 --dist loadgroup
 soak: ; @$(PYTHON) install.py --test && .venv/bin/python -m pytest -rs -o python_files="soak_*.py"
