@@ -1030,6 +1030,7 @@ display(
         ["0-20 %", "20-40 %", "40-60 %", "60-80 %", "80-100 %"],
         fifths,
         ylabel="neurons",
+        xlabel="share of the images on which a neuron is silent",
         title="On how many images is a neuron of the LeNet silent?",
     )
 )

@@ -44,7 +44,6 @@ import copy
 from contextlib import contextmanager
 from functools import cache
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torchvision
@@ -139,8 +138,7 @@ if predicted("size_kept_by_filters"):
     kept = {grain: size_kept(weight, choose(weight)) for grain, choose in grains.items()}
     outcome("size_kept_by_filters", kept["filters"], "%")
     with plots.style():
-        fig, rows = plt.subplots(5, 1, figsize=(7.2, 6.2), layout="constrained")
-        plt.close(fig)
+        fig, rows = plots.subplots(5, 1, figsize=(7.2, 6.2))
         for axes, (grain, choose) in zip(rows, grains.items(), strict=True):
             corner = (weight * choose(weight))[:8, :8].flatten(1)
             axes.imshow(np.where(corner == 0, 1.0, 0.0), cmap="gray_r", vmin=0, vmax=1.3)
@@ -150,7 +148,7 @@ if predicted("size_kept_by_filters"):
             axes.grid(False)
             axes.set_xticks(range(0, 72, 9), [""] * 8)
             for place in range(9, 72, 9):
-                axes.axvline(place - 0.5, color="#0072B2", linewidth=1)
+                axes.axvline(place - 0.5, color=plots.COLOURS[0], linewidth=1)
         axes.set_xlabel("weights of a filter; blue lines set input channels apart")
         fig.suptitle(
             "Half of conv2 removed (dark), in five grains", x=0.01, ha="left", fontweight="bold"

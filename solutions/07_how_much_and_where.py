@@ -52,7 +52,6 @@ import numpy as np
 import optuna
 import torch
 from IPython.display import display
-from matplotlib import pyplot as plt
 from torch import nn
 
 from course_utils import data, measure, models, plots, training
@@ -773,8 +772,7 @@ if predicted("on_the_front"):
     front = [points[i] for i in on_front]
     outcome("on_the_front", len(front))
     with plots.style():
-        figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
-        plt.close(figure)
+        figure, axes = plots.subplots(figsize=(6.4, 3.8))
         steps = tuple(zip(*sorted(front), strict=True))
         axes.step(*steps, where="post", color="#999999", label="Pareto front")
         looks = zip(drawn.items(), plots.COLOURS, plots.MARKERS, strict=False)

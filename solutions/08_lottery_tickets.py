@@ -45,7 +45,6 @@ import copy
 from functools import cache
 from itertools import cycle
 
-import matplotlib.pyplot as plt
 import torch
 from IPython.display import display
 from torch import nn
@@ -370,8 +369,7 @@ if predicted("points_lost_at_a_sixteenth"):
     print(f"{by_ink[:16].mean():.0f} to the 16 pixels whose ink varies least,", end=" ")
     print(f"{by_ink[-16:].mean():.0f} to the 16 where it varies most")
     with plots.style():
-        figure, both = plt.subplots(1, 2, figsize=(5.6, 2.8), layout="constrained")
-        plt.close(figure)
+        figure, both = plots.subplots(1, 2, figsize=(5.6, 2.8))
         pictures = {
             "connections left to a pixel": connections.view(8, 8),
             "how much its ink varies": varies.view(8, 8),

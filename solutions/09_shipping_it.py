@@ -500,10 +500,7 @@ if predicted("zeros_until_csr_is_faster"):
             found = times_as_fast(times(weight), [times(csr) for csr in kinds], x, 15)
             ratios[columns, "int32", share], ratios[columns, "int64", share] = found
     with plots.style():
-        figure, panels = plots.plt.subplots(
-            1, 2, figsize=(8.4, 3.4), sharey=True, layout="constrained"
-        )
-        plots.plt.close(figure)
+        figure, panels = plots.subplots(1, 2, figsize=(8.4, 3.4), sharey=True)
         for axes, columns in zip(panels, (64, 1), strict=True):
             for kind, marker, line, colour in (
                 ("int32", "o", "-", plots.COLOURS[0]),
@@ -994,8 +991,7 @@ if predicted("the_digit_that_pays"):
     print()
     outcome("the_digit_that_pays", int(lost[:, 0].mean(0).argmax()))
     with plots.style():
-        figure, axes = plots.plt.subplots(figsize=(6.8, 3.6), layout="constrained")
-        plots.plt.close(figure)
+        figure, axes = plots.subplots(figsize=(6.8, 3.6))
         for which, name, marker, shift in (
             (0, "96 % removed, fine-tuned", "o", -0.12),
             (1, "control: another dense network", "s", 0.12),
@@ -1085,16 +1081,12 @@ def thin_lenet(seed):
 def pixel_pictures(rows, titles, heading, columns=8, holes=True):
     """Vectors of 64 numbers as pictures; with `holes`, exact zeros are black."""
     with plots.style():
-        figure, grid = plots.plt.subplots(
-            math.ceil(len(rows) / columns), columns, figsize=(8, 2.4), layout="constrained"
-        )
-        plots.plt.close(figure)
+        figure, grid = plots.subplots(math.ceil(len(rows) / columns), columns, figsize=(8, 2.4))
         for axes, row, title in zip(grid.flat, rows, titles, strict=True):
             picture = np.asarray(row).reshape(8, 8)
             picture = np.ma.masked_equal(picture, 0) if holes else picture
-            colours = plots.ListedColormap(plots.plt.get_cmap("PuOr")(np.linspace(0.2, 0.8, 255)))
             reach = np.abs(picture).max()
-            axes.imshow(picture, cmap=colours.with_extremes(bad="black"), vmin=-reach, vmax=reach)
+            axes.imshow(picture, cmap=plots.WEIGHTS, vmin=-reach, vmax=reach)
             axes.set_title(title, fontsize=8)
             axes.set_xticks([])
             axes.set_yticks([])

@@ -54,7 +54,6 @@ import copy
 import math
 from functools import cache
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import display
@@ -183,14 +182,14 @@ if predicted("perplexity_after_training"):
             network(text.x_val[row : row + 1])[0], text.y_val[row], reduction="none"
         )
     with plots.style():
-        figure, axes = plt.subplots(figsize=(7.4, 3.0), layout="constrained")
-        plt.close(figure)
+        figure, axes = plots.subplots(figsize=(7.4, 3.2))
         places = np.arange(shown)
         axes.bar(places - 0.2, felt[:shown], 0.4, color=plots.COLOURS[0], label="our network")
         look = {"facecolor": "white", "edgecolor": plots.COLOURS[1], "hatch": "///"}
         axes.bar(places + 0.2, possible[row, :shown], 0.4, label="the grammar", **look)
         words = [text.words[number] for number in text.y_val[row, :shown].tolist()]
         axes.set_xticks(places, words, rotation=90)
+        axes.set_xlabel("words of the line, in order")
         axes.set_ylabel("surprise, nats")
         figure.legend(loc="outside lower center", ncols=2)
         figure.suptitle("Surprise word by word", x=0.01, ha="left", fontweight="bold")
@@ -564,8 +563,7 @@ def error_of(row):
 
 
 with plots.style():
-    figure, axes = plt.subplots(figsize=(5.4, 4.6), layout="constrained")
-    plt.close(figure)
+    figure, axes = plots.subplots(figsize=(5.4, 4.6))
     x, y = np.meshgrid(np.linspace(-0.5, 1.5, 160), np.linspace(-0.2, 1.7, 160))
     grid = torch.tensor(np.stack([x, y], -1)).float()
     height = ((grid - start) @ two_hessian * (grid - start)).sum(-1)

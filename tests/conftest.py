@@ -27,21 +27,25 @@ def pytest_unconfigure():
     shutil.rmtree(_home, ignore_errors=True)
 
 
+ONE_BY_ONE = ("tests/exercises/", "tests/notebooks/")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Two processes share the tests: file by file, so that what a file sets up is set up once, and
     one by one where single tests take long and set up nothing."""
     for item in items:
-        if item.path.parent.name not in ("exercises", "notebooks"):
+        if not item.nodeid.startswith(ONE_BY_ONE):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
-def pytest_collection_finish(session):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node, ids):
     """Versions of pytest and pytest-xdist that do not fit give up these groups without a word, and
     every file is set up in both processes (pytest-xdist's issue 1386)."""
-    grouped = [item for item in session.items if item.get_closest_marker("xdist_group")]
-    if session.config.getoption("loadgroup", False) and not all("@" in i.nodeid for i in grouped):
-        raise pytest.UsageError("pytest-xdist does not keep the tests of a file together.")
+    apart = [id_ for id_ in ids if "@" not in id_ and not id_.startswith(ONE_BY_ONE)]
+    if node.config.getoption("dist") == "loadgroup" and apart:
+        pytest.exit("pytest-xdist does not keep the tests of a file together.", returncode=1)
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,5 @@
+import base64
+import io
 import itertools
 
 import matplotlib as mpl
@@ -7,8 +9,10 @@ import pytest
 import torch
 from matplotlib.colors import rgb_to_hsv, to_rgb
 from matplotlib.container import ErrorbarContainer
+from PIL import Image
 
 from course_utils import models, plots
+from course_utils.authoring.execute import in_few_colours
 
 X = [0.0, 0.5, 0.9]
 SEEDS = [[0.9, 0.8, 0.2], [1.0, 0.6, 0.4]]
@@ -39,7 +43,7 @@ def test_a_figure_is_titled_opaque_and_fits_its_page(figures, kind):
     fig = figures[kind]
     assert fig.get_suptitle()
     assert to_rgb(fig.get_facecolor()) == (1, 1, 1) and fig.get_facecolor()[3] == 1
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     box, page = fig.get_tightbbox(), fig.get_size_inches()
     assert box.x0 >= -0.05 and box.y0 >= -0.05
     assert box.x1 <= page[0] + 0.05 and box.y1 <= page[1] + 0.05
@@ -81,6 +85,112 @@ def test_neighbours_differ_in_more_than_colour():
     assert {len(look) for look in looks} == {7}
     assert all(len(set(map(str, look))) == 7 for look in looks)
     assert all(brightness(colour) < 0.75 for colour in plots.COLOURS)  # visible on white
+
+
+def test_few_colours_leave_each_series_its_own():
+    """With 17 of them, median cut gives blue and green the same teal."""
+    series = {str(i): [i + x for x in X] for i in range(len(plots.COLOURS))}
+    file = io.BytesIO()
+    plots.curve(X, series, "x", "y").savefig(file, format="png")
+    small = in_few_colours(Image.open(file).convert("RGB")).convert("RGB")
+    assert small.getpixel((1, 1)) == (255, 255, 255)
+    found = [np.array(colour) for _, colour in small.getcolors()]
+    for colour in plots.COLOURS:
+        wanted = 255 * np.array(to_rgb(colour))
+        assert min(np.abs(wanted - each).max() for each in found) < 20, colour
+
+
+# --- in words
+
+
+def test_every_figure_tells_its_title_and_what_is_drawn(figures):
+    for kind, fig in figures.items():
+        words = fig.words or plots.in_words(fig)
+        assert words.startswith(f"{fig.get_suptitle()}. ")
+        assert words.endswith(".") and "\n" not in words and "_child" not in words
+        assert len(words) < 600, kind
+
+
+def test_a_curve_is_told_by_its_ends_and_what_lies_beyond_them():
+    series = {"one": [0.5, 0.98, 0.1], "two": SEEDS, "three": [0.9, 0.1, 0.5]}
+    fig = plots.curve(X, series, "removed", "right", "Cost", percent_x=True, percent_y=True)
+    assert plots.in_words(fig) == (
+        "Cost. Up: right; across: removed. "
+        "one: from 50 % at 0 % to 10 % at 90 %, highest 98 % at 50 %; "
+        "two: from 95 % at 0 % to 30 % at 90 %; "
+        "three: from 90 % at 0 % to 50 % at 90 %, lowest 10 % at 50 %. "
+        "Mean and standard deviation over 2 seeds."
+    )
+
+
+def test_a_number_that_is_missing_is_left_out_of_the_words():
+    fig = plots.curve(X, {"one": [float("nan"), 2, 1]}, "x", "y")
+    assert "one: from 2 at 0.5 to 1 at 0.9." in plots.in_words(fig)
+
+
+def test_bars_are_told_one_by_one_and_many_by_the_highest_and_the_lowest():
+    fig = plots.bars(["a\nb", "c"], {"dense": [1, 2], "thin": [3e4, 4]}, {"thin": [1, 1]}, "bytes")
+    assert plots.in_words(fig) == (
+        "Up: bytes. dense: 1 for a b, 2 for c; thin: 30 k for a b, 4 for c."
+    )
+    many = plots.bars([f"n{i}" for i in range(9)], [i / 10 for i in range(9)], percent=True)
+    assert plots.in_words(many) == "9 bars, highest and lowest 80 % for n8, 0 % for n0."
+    assert plots.in_words(plots.bars([], [], ylabel="bytes")) == "Up: bytes."
+    numbered = plots.bars(["2", "4"], [1, 2], ylabel="error", xlabel="bits")
+    assert plots.in_words(numbered) == "Up: error; across: bits. 1 for 2, 2 for 4."
+
+
+def test_histograms_are_told_by_their_reach_and_an_empty_one_as_well():
+    weights = {"a": torch.tensor([0.0, -1.0, 0.5, 0.5, 0.5]), "b": torch.zeros(4)}
+    words = plots.in_words(plots.weight_histogram(weights, "Weights", bins=3))
+    assert "a, 20 % zero: from -0.75 to 0.25, most (3) near 0.25" in words
+    assert "b, 100 % zero: nothing" in words
+
+
+def test_pictures_are_told_by_their_headings(figures):
+    assert plots.in_words(figures["grid"]).startswith("Digits. 13 pictures: 0, 1, 2, ")
+    words = plots.in_words(figures["picture"])
+    assert "before: no zeros (a picture, 4 by 6); after: 83 % are zero (black)" in words
+    unnamed = plots.digit_grid(torch.rand(10, 1, 8, 8))
+    assert plots.in_words(unnamed) == "10 pictures."
+
+
+def test_points_and_fronts_are_told_by_name(figures):
+    assert plots.in_words(figures["scatter"]) == "Time. Up: ms; across: MACs. a: 2 at 1; b: 4 at 2."
+    words = figures["fronts"].words
+    assert "ruined, 10 % right, needs 60 % (MACs), 30 % (file)" in words  # not where it was put
+    assert "The budgets are 20 % (MACs), 10 % (file)" in words
+
+
+def test_a_figure_of_ones_own_is_told_as_well():
+    with plots.style():
+        fig, axes = plots.subplots(figsize=(4, 3))
+        axes.plot([1, 2, 3], [4, 6, 5], "o", label="cloud")
+        axes.axhline(5, label="limit")
+        axes.axvline(2)
+        axes.errorbar([0.9, 2.1], [7, 8], [1, 1], fmt="s-", label="mean")
+        axes.set_xticks([1, 2], ["one", "two"])
+    assert plots.in_words(fig) == (
+        "cloud: 3 points, highest 6 at two, lowest 4 at one; "
+        "a line at 5: limit; mean: from 7 at one to 8 at two."
+    )
+    assert plt.get_fignums() == []
+
+
+def test_words_stand_in_for_the_picture_and_unfold_below_it(figures, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, raw, metadata=None: shown.append((data, metadata))
+    )
+    plots.bars(["a"], [1], title="<Size> & more")._ipython_display_()
+    (picture, about), (below, _) = shown
+    assert base64.b64decode(picture["image/png"]).startswith(b"\x89PNG")
+    assert picture["text/plain"] == "<Size> & more. 1 for a."
+    assert about == {"image/png": {"alt": picture["text/plain"]}}
+    assert below == {
+        "text/html": "<details><summary>In words</summary>"
+        "&lt;Size&gt; &amp; more. 1 for a.</details>"
+    }
 
 
 # --- histograms
@@ -125,7 +235,7 @@ def test_colour_pictures_are_drawn_in_colour():
 
 
 def test_a_flat_picture_is_drawn_too():
-    plots.digit_grid(torch.zeros(1, 3, 8, 8)).canvas.draw()
+    plots.digit_grid(torch.zeros(1, 3, 8, 8)).draw_without_rendering()
 
 
 def test_too_many_pictures_or_too_few_labels_are_refused():
@@ -214,7 +324,7 @@ def test_more_series_than_colours_can_be_drawn():
 
 def test_shares_are_written_in_percent():
     fig = plots.curve(X, {"one": X}, "sparsity", "accuracy", percent_x=True, percent_y=True)
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     (axes,) = fig.axes
     for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
         assert "20 %" in [tick.get_text() for tick in ticks]
@@ -273,7 +383,7 @@ def test_a_weight_that_is_no_number_does_not_spoil_the_scale():
 @pytest.mark.parametrize("shape", [(300, 64), (10, 100), (1, 500), (500, 1), (1, 1)])
 def test_pictures_of_any_proportion_fit_their_page(shape):
     fig = plots.weights_as_picture(torch.rand(shape), torch.rand(shape))
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     for axes in fig.axes[:2]:
         box = axes.get_window_extent()
         assert box.width >= 5 and box.height >= 5  # in pixels: not squeezed to nothing
@@ -305,7 +415,7 @@ def test_costs_do_not_go_below_zero_on_the_axes():
 
 def test_logarithmic_axes_are_written_in_plain_numbers():
     fig = plots.scatter({"a": (5e4, 0.02), "b": (2.4e6, 0.2)}, "MACs", "ms", log=True)
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     (axes,) = fig.axes
     assert "1 M" in [tick.get_text() for tick in axes.get_xticklabels()]
     assert "0.05" in [tick.get_text() for tick in axes.get_yticklabels()]

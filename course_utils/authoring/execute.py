@@ -13,12 +13,13 @@ import nbclient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
-from PIL import Image
+from PIL import Image, ImageChops
 
 from course_utils.authoring.notebooks import notebook_metadata
 from course_utils.authoring.source import AuthoringError, Cell, Lesson, read
 
 CELL_LIMIT = 300  # seconds
+PALETTES = (12, 16, 20, 24, 32, 48, 64)
 CLAIM_SEEDS = "PRUNING_COURSE_CLAIM_SEEDS"  # study.claim reads it
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -115,14 +116,38 @@ def _failure(lesson: Lesson, cell: Cell, made: NotebookNode, error) -> Authoring
 
 
 def _shrink_figures(notebook: NotebookNode) -> None:
-    """Figures in 64 colours: nobody sees the difference, and a notebook is a third as large."""
+    """Figures in few colours: nobody sees the difference, and a notebook is a third as large."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 figure = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
                 small = io.BytesIO()
-                figure.convert("RGB").quantize(64).save(small, "png", optimize=True)
+                in_few_colours(figure.convert("RGB")).save(small, "png", optimize=True)
                 output.data["image/png"] = base64.b64encode(small.getvalue()).decode() + "\n"
+
+
+def in_few_colours(figure: Image.Image) -> Image.Image:
+    """With the smallest palette that leaves nearly every pixel nearly its colour, and the ground
+    and the brightest as they are. Too small a one gives two series, or both ends of a scale, the
+    same."""
+    area = figure.width * figure.height
+    by_count = [colour for _, colour in sorted(figure.getcolors(area), reverse=True)]
+    kept = by_count[:1] + [colour for colour in by_count if max(colour) - min(colour) > 60][:8]
+    for size in PALETTES:
+        palette = figure.quantize(size, kmeans=1).getpalette()[: 3 * size]
+        others = [
+            colour  # Pillow does not tell very near ones apart
+            for colour in zip(palette[::3], palette[1::3], palette[2::3], strict=True)
+            if all(max(abs(a - b) for a, b in zip(colour, k, strict=True)) > 8 for k in kept)
+        ]
+        chosen = Image.new("P", (1, 1))
+        chosen.putpalette([part for colour in kept + others for part in colour])
+        small = figure.quantize(palette=chosen, dither=Image.Dither.NONE)
+        red, green, blue = ImageChops.difference(figure, small.convert("RGB")).split()
+        off = ImageChops.lighter(ImageChops.lighter(red, green), blue).histogram()[40:]
+        if 1800 * sum(off) <= area:
+            break
+    return small
 
 
 def _check_output(lesson: Lesson, cell: Cell, output: NotebookNode, private: dict) -> None:

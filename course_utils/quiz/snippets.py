@@ -127,7 +127,7 @@ def _png(figure) -> bytes:
     from PIL import Image
 
     file, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(file, format="png", dpi=120, bbox_inches="tight")
+    figure.savefig(file, format="png", dpi=90, bbox_inches="tight")
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
     # 64 colours are enough, and a notebook that shows the picture stays small

@@ -6,6 +6,8 @@ import pytest
 from course_utils.authoring import build as building
 from course_utils.authoring.build import build
 from course_utils.authoring.source import AuthoringError
+from course_utils.quiz import glossary
+from course_utils.quiz.sources import Problem
 
 
 @pytest.fixture
@@ -191,17 +193,19 @@ def test_check_says_what_is_missing_and_what_has_no_source(course, tmp_path, qui
     assert check_lines(tmp_path, capsys) == [
         "solutions/07_doubling.ipynb is missing",
         "notebooks/07_doubling.ipynb is missing",
+        "notebooks/glossary.md is missing",
     ]
     build(root=tmp_path)
     lesson.rename(lesson.with_name("07_doubled.py"))
     build(["07"], root=tmp_path)
+    moved = "notebooks/glossary.md is stale: `course build` makes it differently now"
     orphans = [
         "notebooks/07_doubling.ipynb has no lesson source: delete it.",
         "solutions/07_doubling.ipynb has no lesson source: delete it.",
     ]
-    assert check_lines(tmp_path, capsys) == orphans
+    assert check_lines(tmp_path, capsys) == [moved, *orphans]
     assert build(root=tmp_path) == 1
-    assert capsys.readouterr().out.splitlines()[1:] == orphans
+    assert capsys.readouterr().out.splitlines()[2:] == orphans
 
 
 def test_check_runs_nothing_and_writes_nothing(course, tmp_path, runs, capsys):
@@ -277,3 +281,79 @@ def test_what_changes_while_a_lesson_runs_makes_it_stale(
     course()
     build(root=tmp_path)
     assert check_lines(tmp_path, capsys) == ["solutions/07_doubling.ipynb is stale: a.py changed"]
+
+
+# --- The glossary ---------------------------------------------------------------------------------
+
+CONCEPTS = "# %% [markdown]\n# # 07 Sensitivity\n#\n# ## Key concepts\n#\n# - **Ratio**: a share.\n"
+
+
+@pytest.fixture
+def terms(monkeypatch):
+    """The glossary's terms, which a test may change. The course's own are right."""
+    terms = list(glossary.every())
+    monkeypatch.setattr(glossary, "every", lambda: tuple(terms))
+    return terms
+
+
+def test_all_lessons_together_make_the_glossary_and_one_leaves_it_alone(
+    course, tmp_path, quick, capsys
+):
+    course(CONCEPTS)
+    page = tmp_path / "notebooks/glossary.md"
+    build(["07"], root=tmp_path)
+    assert not page.exists()
+    assert build(["07"], check=True, root=tmp_path) == 0
+    build(root=tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "## 07 Sensitivity\n" in text
+    assert "](07_doubling.ipynb#Key-concepts)" in text
+    assert "03_" not in text
+    assert check_lines(tmp_path, capsys) == []
+    written = page.stat().st_mtime_ns
+    build(root=tmp_path)
+    assert page.stat().st_mtime_ns == written
+    assert "notebooks/glossary.md: nothing to do" in capsys.readouterr().out
+
+
+def test_check_names_a_page_that_was_edited_and_build_mends_it(course, tmp_path, quick, capsys):
+    course(CONCEPTS)
+    build(root=tmp_path)
+    page = tmp_path / "notebooks/glossary.md"
+    whole = page.read_bytes()
+    page.write_bytes(b"mine")
+    assert check_lines(tmp_path, capsys) == [
+        "notebooks/glossary.md is stale: `course build` makes it differently now"
+    ]
+    build(root=tmp_path)
+    assert page.read_bytes() == whole
+
+
+def test_a_changed_glossary_makes_links_and_page_stale_and_runs_nothing(
+    course, tmp_path, runs, terms, capsys
+):
+    course(CONCEPTS)
+    build(root=tmp_path)
+    notebook = tmp_path / "notebooks/07_doubling.ipynb"
+    assert "**[Ratio](glossary.md#ratio)**" in notebook.read_text(encoding="utf-8")
+    terms[:] = [term for term in terms if term.id != "ratio"]
+    assert check_lines(tmp_path, capsys) == [
+        "notebooks/07_doubling.ipynb is stale: the glossary changed",
+        "notebooks/glossary.md is stale: `course build` makes it differently now",
+    ]
+    build(root=tmp_path)
+    assert "**Ratio**" in notebook.read_text(encoding="utf-8")
+    assert runs == ["07_doubling"]
+    notebook.write_text(notebook.read_text().replace("a share", "no share"))
+    assert check_lines(tmp_path, capsys) == ["notebooks/07_doubling.ipynb was edited by hand"]
+
+
+def test_a_mistake_in_the_glossary_is_said_before_anything_is_written(
+    course, tmp_path, quick, monkeypatch
+):
+    course()
+    wrong = Problem("quiz/glossary.yaml", 9, "ratio: lesson 07 has no heading 'Ratios'.")
+    monkeypatch.setattr(glossary, "mistakes", lambda: [wrong])
+    with pytest.raises(AuthoringError, match=r"^quiz/glossary.yaml:9: ratio: lesson 07 has no"):
+        build(root=tmp_path)
+    assert list((tmp_path / "notebooks").iterdir()) == []

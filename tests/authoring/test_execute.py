@@ -61,6 +61,23 @@ def test_figures_are_kept_in_few_bytes_and_look_the_same(course):
     assert abs(one - other).mean() < 2  # of 255
 
 
+def test_a_figure_keeps_what_tells_it_to_those_who_do_not_see_it(course):
+    path = course(
+        """\
+        # %%
+        from course_utils import plots
+
+        plots.bars(["a", "b"], [1, 2], ylabel="<bytes>", title="Size")
+        """
+    )
+    picture, below = run(path).cells[0].outputs
+    words = "Size. Up: <bytes>. 1 for a, 2 for b."
+    assert picture.data["text/plain"] == words
+    assert picture.metadata == {"image/png": {"alt": words}}
+    assert Image.open(io.BytesIO(base64.b64decode(picture.data["image/png"]))).mode == "P"
+    assert "Size. Up: &lt;bytes&gt;. 1 for a, 2 for b." in below.data["text/html"]
+
+
 def test_the_seeds_of_claims_are_not_inherited(monkeypatch):
     monkeypatch.setenv("PRUNING_COURSE_CLAIM_SEEDS", "1,2")
     with kernel_environment() as environment:

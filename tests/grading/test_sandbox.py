@@ -259,6 +259,21 @@ def test_closing_the_line_does_not_stop_the_clock(warm):
     assert result.ended == "ran longer than 0.5 s"
 
 
+def test_of_a_fork_that_goes_on_nothing_is_heard(warm):
+    """What two processes say at once into one line, nobody could take apart."""
+    source = """
+child = os.fork()
+for n in range(40):
+    say.step(n)
+    say(b"%d " % bool(child) * 100_000)
+if child:
+    os.waitpid(child, 0)
+"""
+    result = ran(warm, source)
+    assert result.ended == ""
+    assert [set(part.split()) for part in result.parts] == [{b"1"}] * 40
+
+
 def test_what_reads_the_line_inside_takes_only_from_its_own(warm):
     source = f"""{FIND_THE_LINE}
 say(b'mine')

@@ -1,5 +1,7 @@
 """The executed notebooks: up to date, and another run says the same."""
 
+from html import escape
+
 import nbformat
 import pytest
 from lessons import SOURCES, STEMS, nbval, solution, solution_path
@@ -27,6 +29,24 @@ def test_no_check_and_at_most_half_of_the_code_is_spared_that_comparison(stem):
     assert len(spared) <= len(code) / 2
     assert not [cell for cell in spared if "nbgrader" in cell.metadata]
     assert not [cell for cell in code if "NBVAL_" in cell.source]
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_it_stays_below_300_kilobytes(stem):
+    assert solution_path(stem).stat().st_size < 300_000
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_each_of_its_figures_is_told_in_words(stem):
+    """To whoever cannot see it: JupyterLab reads out no alternative text of pictures."""
+    shown = [o for cell in solution(stem).cells for o in cell.get("outputs", []) if "data" in o]
+    pictures = [place for place, output in enumerate(shown) if "image/png" in output.data]
+    assert pictures
+    for place in pictures:
+        words = shown[place].data["text/plain"]
+        assert len(words) > 20 and "Figure size" not in words
+        assert shown[place].metadata["image/png"]["alt"] == words
+        assert escape(words) in shown[place + 1].data["text/html"]
 
 
 def test_a_wrong_recorded_output_is_found(tmp_path):
