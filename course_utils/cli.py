@@ -5,6 +5,7 @@ verb that needs it, so that `course --help` answers at once.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb. What a user can put right is said in one sentence, without a traceback."""
     asked = _parser().parse_args(arguments)
     try:
-        return asked.verb(asked) or 0
+        status = asked.verb(asked) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who read along has read enough: `course progress | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (OSError, ValueError) as error:
         print(f"course: {error}", file=sys.stderr)
         return 1
@@ -125,6 +131,17 @@ def _class_verbs(group: argparse.ArgumentParser) -> None:
         "--port", type=_port, default=8888, help="8888, or the next one that is free"
     )
     open_.add_argument("--no-browser", action="store_true", help="only print the address to open")
+
+    homework = verb(
+        "homework", _class_homework, "for students: fetch, validate and submit in JupyterLab"
+    )
+    homework.add_argument(
+        "folder", nargs="?", type=Path, metavar="DIR", help="where homework lies; ~/homework"
+    )
+    homework.add_argument(
+        "--port", type=_port, default=8888, help="8888, or the next one that is free"
+    )
+    homework.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
 def _positive(text: str) -> int:
@@ -248,6 +265,15 @@ def _class_open(asked: argparse.Namespace) -> int:
 
     page, says = "formgrader", "Formgrader, also in JupyterLab's menu Nbgrader, is at"
     return lab.serve(classes.find(), asked.port, not asked.no_browser, page, says, lab.TEACHING)
+
+
+def _class_homework(asked: argparse.Namespace) -> int:
+    from course_utils import lab
+
+    folder = (asked.folder or Path.home() / "homework").expanduser().absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    says = "Choose Assignment List in the menu Nbgrader, at"
+    return lab.serve(folder, asked.port, not asked.no_browser, "lab", says, lab.HOMEWORK)
 
 
 def _checkpoints(asked: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from contextlib import contextmanager, suppress
@@ -34,6 +35,7 @@ PATIENCE = 120  # seconds that JupyterLab may take to start
 # terminal, and for learners no teacher's menus and pages of Markdown to read.
 SETTINGS = Path(__file__).with_name("jupyter")
 TEACHING = SETTINGS / "teaching"
+HOMEWORK = SETTINGS / "homework"  # the assignment list and Validate, nothing of the teacher's
 
 
 def run(work: Path, port: int = 8888, browser: bool = True) -> int:
@@ -58,6 +60,8 @@ def deliver(notebooks: Path, work: Path) -> list[str]:
         )
     try:
         work.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work):  # a learner will want to save, even if we do not
+            pass
         return _deliver(lessons, notebooks / GLOSSARY, work)
     except OSError as error:
         reason = error.strerror or error
@@ -191,16 +195,30 @@ def serve(
         command.append("--allow-root")
     print("Starting JupyterLab ...", flush=True)
     before = _servers()
+    for other in _already_open(folder, before):
+        end = f"{Path(sys.executable).with_name('jupyter')} server stop {other}"
+        print(f"This folder is open already, on port {other}, and two at once can overwrite each")
+        print(f"other's files. To end that one: {end}", flush=True)
     with _interrupted_by("SIGTERM", "SIGHUP"), _running(command, folder, settings) as jupyter:
         try:
             info = _wait_until_it_answers(jupyter, folder, before)
             token = f"?token={info['token']}" if info["token"] else ""
             print(f"{announcement} {info['url']}{page}{token}")
             print("Leave this running while you work. Ctrl-C ends it.", flush=True)
-            return jupyter.wait()
+            return _ended(jupyter.wait(), folder)
         except KeyboardInterrupt:
             print("\nStopping JupyterLab ...", flush=True)
             return 0
+
+
+def _ended(code: int, folder: Path) -> int:
+    """Nobody typed ctrl-C here: JupyterLab was stopped from its own menu, killed, or failed."""
+    how = f" (exit code {code})" if code else ""
+    print(f"JupyterLab has ended{how}. What was saved is in {folder}.")
+    if code:
+        print("Leave its page open in the browser and type the same command again: the page finds")
+        print("its way back, and what you had not saved can be saved then.", flush=True)
+    return code
 
 
 def has_display() -> bool:
@@ -285,6 +303,17 @@ def _servers() -> dict[Path, int]:
         with suppress(FileNotFoundError):
             found[path] = path.stat().st_mtime_ns
     return found
+
+
+def _already_open(folder: Path, servers: dict[Path, int]) -> list[int]:
+    """The ports on which this user's other servers show this folder."""
+    ports = []
+    for path in servers:
+        with suppress(OSError, ValueError, KeyError):
+            info = json.loads(path.read_text(encoding="utf-8"))
+            if os.path.samefile(info["root_dir"], folder) and _answers(info):
+                ports.append(info["port"])
+    return ports
 
 
 def _answers(info: dict) -> bool:

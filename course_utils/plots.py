@@ -77,8 +77,8 @@ MANY = 8  # bars that are still told one by one
 
 
 class Drawing(Figure):
-    """A figure that tells what it shows as well: as the picture's alternative text, which
-    JupyterLab does not read out, and therefore also in a line below it that unfolds."""
+    """A figure that tells what it shows as well: in its text form, and in a line below it that
+    unfolds, because JupyterLab gives no picture an alternative text."""
 
     words = ""  # where a function says it better than in_words
 
@@ -88,7 +88,7 @@ class Drawing(Figure):
 
         words = self.words or in_words(self)
         picture = {"image/png": print_figure(self, base64=True), "text/plain": words}
-        display(picture, raw=True, metadata={"image/png": {"alt": words}})
+        display(picture, raw=True)
         unfolds = f"<details><summary>In words</summary>{escape(words)}</details>"
         display({"text/html": unfolds}, raw=True)
 
@@ -179,7 +179,7 @@ def bars(
     width = 0.8 / len(groups)
     inches = max(3.6, len(labels) * max(1.1, 0.62 * len(groups)))
     with style():
-        fig, (axes,) = _panels(1, 1, width=1.2 + inches, height=3.2)
+        fig, (axes,) = _panels(1, 1, width=1.2 + inches, height=3.1)
         for i, ((name, heights), colour, hatch) in enumerate(
             zip(groups.items(), cycle(COLOURS), cycle(HATCHES))
         ):
@@ -225,7 +225,7 @@ def curve(
     if not series:
         raise ValueError("there are no series to draw.")
     with style():
-        fig, (axes,) = _panels(1, 1, width=5.9, height=3.5)
+        fig, (axes,) = _panels(1, 1, width=5.6, height=3.3)
         seeds = set()
         looks = zip(series.items(), cycle(COLOURS), cycle(MARKERS), cycle(LINES))
         for (name, numbers), colour, marker, line in looks:

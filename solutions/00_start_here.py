@@ -15,6 +15,10 @@
 # This is the page to come back to. Run the cell below (Shift+Enter): it shows where you stand and
 # what is due for review, and it knows the words of the course. Questions, reviews and the glossary
 # speak English, Bulgarian, Vietnamese and Korean; the lessons are in English.
+#
+# A notebook that you open again shows what you did, and Python has forgotten it: choose *Run All
+# Above Selected Cell*, in the menu *Run*, where you want to go on. The square button above stops a
+# cell that runs for too long, and Ctrl+B hides the list of files when the window is narrow.
 
 # %%
 from course_utils.study import desk

@@ -1,4 +1,5 @@
-"""`course lab` and `course class open` as people start them: what is said, the address, the end."""
+"""`course lab` and its two sisters for classes as people start them: what is said, the address, the
+end."""
 
 import os
 import re
@@ -61,6 +62,14 @@ def course_lab(folder: Path, *options: str, environment: dict[str, str] | None =
 def course_class_open(folder: Path, home: Path):
     """Runs `course class open` in a class folder, with the instructor's home and settings apart."""
     with _served(["class", "open", "--no-browser"], home, folder, {}, cwd=folder) as lab:
+        yield lab
+
+
+@contextmanager
+def course_class_homework(folder: Path):
+    """Runs `course class homework` on `folder`/homework."""
+    work = folder / "homework"
+    with _served(["class", "homework", str(work), "--no-browser"], folder, work, {}) as lab:
         yield lab
 
 

@@ -180,6 +180,15 @@ def test_build_hands_over_what_was_asked_and_gives_back_the_exit_code(monkeypatc
     assert asked == [([], False), (["00", "01"], True)]
 
 
+def test_nobody_hears_of_it_when_a_reader_has_read_enough():
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "course_utils.cli", "language"]
+    ended = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_progress_prints_what_study_says(monkeypatch, capsys):
     monkeypatch.setattr("course_utils.study.progress_text", lambda: "all done")
     assert cli.main(["progress"]) == 0

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import socket
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ from urllib.request import url2pathname
 
 import psutil
 import pytest
-from lab_process import course_lab
+from lab_process import course_class_homework, course_lab
 
 from course_utils import cli, lab
 
@@ -307,6 +309,20 @@ def test_a_read_only_work_folder_is_one_sentence(notebooks, work, monkeypatch, c
     assert "--work DIR" in said
 
 
+def test_a_folder_that_has_become_read_only_is_said_though_nothing_new_is_to_be_copied(
+    notebooks, work, monkeypatch, capsys
+):
+    lab.deliver(notebooks, work)
+
+    def refused(**_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(lab, "NOTEBOOKS", notebooks)
+    monkeypatch.setattr(lab.tempfile, "TemporaryFile", refused)
+    assert cli.main(["lab", "--work", str(work)]) == 1
+    assert f"{work} cannot be written to (Read-only file system)" in sentence(capsys)
+
+
 def test_a_course_without_lessons_is_one_sentence(tmp_path, work, monkeypatch, capsys):
     monkeypatch.setattr(lab, "NOTEBOOKS", tmp_path / "nowhere")
     assert cli.main(["lab", "--work", str(work)]) == 1
@@ -381,12 +397,55 @@ def test_the_lab_serves_the_work_folder_quietly_and_keeps_its_token_to_itself(tm
     assert list(home.rglob("*")) == [], "only Jupyter's own folders, which stand elsewhere here"
 
 
+def test_a_student_gets_the_assignment_list_and_nothing_of_the_teachers(tmp_path):
+    with course_class_homework(tmp_path) as running:
+        address, token = running.address.split("?token=")
+        with urllib.request.urlopen(running.address, timeout=20) as reply:
+            page = reply.read().decode()
+        settings = re.search(r'id="jupyter-config-data"[^>]*>(.*?)</script>', page, re.DOTALL)[1]
+        off = str(json.loads(settings)["disabledExtensions"])
+        assert "formgrader" in off and "create-assignment" in off
+        assert "assignment-list" not in off and "validate" not in off
+
+        start = address.removesuffix("/lab")
+        with urllib.request.urlopen(
+            f"{start}/assignments?course_id=autumn&token={token}", timeout=20
+        ) as reply:
+            assert "success" in json.load(reply)
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{start}/formgrader?token={token}", timeout=20)
+    assert running.work.is_dir()
+
+
 def test_the_lab_leaves_no_process_behind(tmp_path):
     """Whoever ends `course lab`, and however, JupyterLab goes with it."""
     with course_lab(tmp_path) as running:
         running.process.terminate()
         assert running.process.wait(timeout=30) == 0
         assert str(running.work) not in command_lines()
+
+
+def test_a_jupyterlab_that_is_killed_is_told_with_what_to_do(tmp_path):
+    with course_lab(tmp_path) as running:
+        (jupyter,) = psutil.Process(running.process.pid).children()
+        jupyter.kill()
+        assert running.process.wait(timeout=30) != 0
+        end = time.monotonic() + 10
+        while "can be saved then" not in "\n".join(running.said) and time.monotonic() < end:
+            time.sleep(0.1)
+        said = "\n".join(running.said)
+    assert f"What was saved is in {running.work}" in said
+    assert "type the same command again" in said
+
+
+def test_a_second_lab_on_a_folder_says_where_the_first_is_and_how_to_end_it(tmp_path):
+    with course_lab(tmp_path) as first:
+        port = str(urlsplit(first.address).port)
+        assert "open already" not in "\n".join(first.said)
+        with course_lab(tmp_path) as second:
+            said = "\n".join(second.said)
+            assert f"open already, on port {port}" in said
+            assert f"jupyter server stop {port}" in said
 
 
 def test_where_there_is_a_screen_the_browser_opens_on_the_start_page(tmp_path):

@@ -179,14 +179,11 @@ def test_a_figure_of_ones_own_is_told_as_well():
 
 def test_words_stand_in_for_the_picture_and_unfold_below_it(figures, monkeypatch):
     shown = []
-    monkeypatch.setattr(
-        "IPython.display.display", lambda data, raw, metadata=None: shown.append((data, metadata))
-    )
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
     plots.bars(["a"], [1], title="<Size> & more")._ipython_display_()
-    (picture, about), (below, _) = shown
+    picture, below = shown
     assert base64.b64decode(picture["image/png"]).startswith(b"\x89PNG")
     assert picture["text/plain"] == "<Size> & more. 1 for a."
-    assert about == {"image/png": {"alt": picture["text/plain"]}}
     assert below == {
         "text/html": "<details><summary>In words</summary>"
         "&lt;Size&gt; &amp; more. 1 for a.</details>"

@@ -7,9 +7,11 @@ on top lies in `.grading/`: the secret seed, results of runs, and notes about su
 import logging
 import os
 import secrets
+import shlex
 import shutil
 import sqlite3
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -46,10 +48,12 @@ configure(c, Path(__file__).parent)
 # c.ExecuteIsolated.seconds = 600
 # c.ExecuteIsolated.gigabytes = 4
 
-# Handing out and collecting on a shared machine; everybody must be able to write there:
+# Handing out and collecting on a shared machine: docs/grading.md says how to make this folder, and
+# how your students come to know it.
 # c.Exchange.root = "/srv/nbgrader/exchange"
 
-# Nothing for late work, as an example. Other rules: a LateSubmissionPlugin of your own.
+# Nothing for late work, as an example. Other rules: a LateSubmissionPlugin of your own. It looks at
+# the points that are there while grading runs: after marking by hand, grade once more.
 # c.LateSubmissionPlugin.penalty_method = "zero"
 
 # What people read times in:
@@ -68,6 +72,7 @@ def new(folder: Path, lessons: dict[str, NotebookNode]) -> list[str]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists already, and is not an empty folder.")
     started = time.perf_counter()
+    typed_first = _path_first()  # before nbgrader changes what this process finds
     existed = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -79,11 +84,24 @@ def new(folder: Path, lessons: dict[str, NotebookNode]) -> list[str]:
     seconds = time.perf_counter() - started
     return [
         f"{folder}: a class with {len(lessons)} assignments, made in {seconds:.0f} s.",
-        "Only you can read it: the sources hold the solutions. Next, in that folder:",
+        "Only you can read it: the sources hold the solutions. Next:",
+        f"  cd {shlex.quote(str(folder))}",
+        *typed_first,
         "  course class open         JupyterLab with formgrader: release, collect, look, feedback",
         "  course class grade 01     grade what was handed in for lesson 01",
         "  course class status       who is how far",
     ]
+
+
+def _path_first() -> list[str]:
+    """What to type so that the shell finds `course` and `nbgrader`, where it finds neither or those
+    of another environment."""
+    here = Path(sys.executable).parent
+    if shutil.which("nbgrader") == shutil.which("nbgrader", path=str(here)):
+        return []
+    if os.name == "nt":
+        return [f"  $env:Path = '{here};' + $env:Path"]
+    return [f"  export PATH={shlex.quote(str(here))}:$PATH"]
 
 
 def _fill(folder: Path, lessons: dict[str, NotebookNode]) -> None:

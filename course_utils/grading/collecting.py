@@ -1,5 +1,5 @@
 """Collecting what students put into nbgrader's exchange, where each of them owns a folder and may
-have put anything there.
+have put anything there; and giving feedback back to those who used it.
 
 nbgrader copies with the teacher's rights: it follows links, to the class's seed and solutions as
 well, takes a folder for the work of whomever its name says, and stops for everybody at a name, a
@@ -13,7 +13,7 @@ from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
 
-from nbgrader.exchange.default import ExchangeCollect
+from nbgrader.exchange.default import ExchangeCollect, ExchangeReleaseFeedback
 
 _DEEPEST = 5  # folders within folders; homework is flat
 _MOST = 1000  # files
@@ -67,6 +67,32 @@ class Collect(ExchangeCollect):
 
     def _unread(self, error: OSError) -> None:
         self.log.warning("%r was not collected: %s", error.filename, error.strerror)
+
+
+class ReleaseFeedback(ExchangeReleaseFeedback):
+    """In place of nbgrader's own, which stops for everybody at the first whose work did not come
+    through the exchange."""
+
+    def copy_files(self):
+        before = self.coursedir.student_id_exclude
+        pages = Path(
+            self.coursedir.format_path(
+                self.coursedir.feedback_directory, "*", self.coursedir.assignment_id
+            )
+        )
+        needed = (_STAMP, "submission_secret.txt")
+        others = {
+            folder.parent.name
+            for folder in pages.parents[1].glob(f"*/{pages.name}")
+            if not all((folder / name).is_file() for name in needed)
+        }
+        for student in sorted(others):
+            self.log.warning("%s handed in another way: give feedback back that way", student)
+        self.coursedir.student_id_exclude = ",".join(filter(None, [before, *sorted(others)]))
+        try:
+            super().copy_files()
+        finally:
+            self.coursedir.student_id_exclude = before
 
 
 def _may_be(owner: int, student: str) -> bool:

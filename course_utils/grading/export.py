@@ -16,6 +16,15 @@ from course_utils.study.panels import clean
 NOTHING = "nothing handed in"
 
 
+class Unlisted(NamedTuple):
+    """Who handed in and has not been graded yet: the gradebook may not know them."""
+
+    id: str
+    last_name: str = ""
+    first_name: str = ""
+    email: str = ""
+
+
 class Row(NamedTuple):
     """One student's result in one assignment."""
 
@@ -31,7 +40,7 @@ def write(folder: Path, form: str, file: Path | None = None) -> list[str]:
         raise ValueError(f"{file} is a folder: name a file in it.")
     with classes.nbgrader(folder) as app, classes.gradebook_of(app) as gradebook:
         rows = list(_rows(gradebook, folder))
-        if not rows:
+        if not any(row.standing and row.standing.failed not in classes.WAITING for row in rows):
             raise ValueError("There is nothing to export: no submission has been graded yet.")
         text = io.StringIO(newline="")
         FORMATS[form](csv.writer(text), rows)
@@ -46,7 +55,9 @@ def _rows(gradebook, folder: Path) -> Iterable[Row]:
     for assignment in gradebook.assignments:
         submitted = {submission.student.id for submission in assignment.submissions}
         submitted |= set(classes.handed_in(folder, assignment.name))
-        for student in gradebook.students if submitted else []:
+        listed = list(gradebook.students)
+        others = submitted - {student.id for student in listed}
+        for student in [*listed, *map(Unlisted, sorted(others))] if submitted else []:
             found = None
             if student.id in submitted:
                 found = classes.standing(gradebook, folder, assignment.name, student.id)
@@ -132,9 +143,12 @@ def _is_number(text: str) -> bool:
 
 def _remarks(rows: list[Row], file: Path) -> Iterable[str]:
     graded = [row.standing for row in rows if row.standing]
-    empty = sum(one.points is None for one in graded)
+    to_grade = sum(one.failed in classes.WAITING for one in graded)
+    empty = sum(one.points is None for one in graded) - to_grade
     waiting = sum(one.by_hand > 0 for one in graded)
-    yield f"{file}: {len(graded) - empty} scores."
+    yield f"{file}: {len(graded) - empty - to_grade} scores."
+    if to_grade:
+        yield f"Handed in and not graded yet, and left empty: {to_grade}."
     if empty:
         yield f"Could not be graded, and left empty: {empty}."
     if len(graded) < len(rows):

@@ -63,6 +63,7 @@ def configure(c, folder: str | Path) -> None:
     c.Submissions.optimistic_validation = True  # once, after all of them
     if sys.platform != "win32":  # where nbgrader's exchange does not work either
         c.ExchangeFactory.collect = "course_utils.grading.collecting.Collect"
+        c.ExchangeFactory.release_feedback = "course_utils.grading.collecting.ReleaseFeedback"
     c.GradeQuizzes.bank = str(folder / BANK)
     c.GenerateFeedback.preprocessors = [
         f"{here}.ShowGrades",

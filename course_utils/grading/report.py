@@ -429,14 +429,17 @@ class Points(NamedTuple):
     of: float  # as far as anybody has been judged
     waiting: float  # points of exercises that nobody has looked at
     missing: int  # students without a sum
+    late: int  # students with a sum that lacks what being late cost them
 
 
 def points(found: Findings, counted: list[Tally]) -> Points:
-    scores = sorted(one.so_far for one in found.graded if one.standing.points is not None)
+    summed = [one for one in found.graded if one.standing.points is not None]
+    scores = sorted(one.so_far for one in summed)
+    late = sum(one.standing.penalty > 0 for one in summed)
     unseen = [one for one in counted if one.states[BY_HAND] and not one.tried]
     waiting = sum(one.exercise.of for one in unseen)
     of = found.of - waiting
-    return Points(scores, of, waiting, len(found.graded) - len(scores))
+    return Points(scores, of, waiting, len(found.graded) - len(scores), late)
 
 
 def about_points(spread: Points) -> str:
@@ -453,6 +456,8 @@ def about_points(spread: Points) -> str:
     ]
     if spread.waiting:
         parts.append(f"{number(spread.waiting)} more points wait for a human for everybody.")
+    if spread.late:
+        parts.append(f"{several(spread.late, 'student')} lost points for being late.")
     if spread.missing:
         parts.append(f"Without a sum, and left out: {spread.missing}.")
     return " ".join(parts)
@@ -630,8 +635,16 @@ def headline(found: Findings) -> str:
     return (
         what
         + f"{handed_in} of {handed_in + len(found.absent)} students handed in, "
-        + (f"{len(found.graded)} graded." if found.graded else "nobody graded yet.")
+        + (_graded(found) if found.graded else "nobody graded yet.")
     )
+
+
+def _graded(found: Findings) -> str:
+    """As `course class status` counts them: who has no sum yet is graded in part."""
+    whole = sum(one.standing.points is not None for one in found.graded)
+    part = len(found.graded) - whole
+    counts = [f"{whole} graded"] * bool(whole) + [f"{part} graded in part"] * bool(part)
+    return f"{', '.join(counts)}."
 
 
 EXERCISES = ["exercise", "of", "mean", *STATES]

@@ -1,6 +1,8 @@
 """Checks, hints and solutions in the notebook."""
 
 import inspect
+import linecache
+from types import TracebackType
 
 from course_utils.exercises import Exercise, Result, find, grade
 from course_utils.study import log
@@ -23,10 +25,22 @@ class Report:
         return self._panel.html
 
 
+class Stopped(KeyboardInterrupt):
+    """The stop button, while an answer ran: it ends the cell and all that wait behind it, with a
+    sentence about the answer instead of the course's own calls."""
+
+    def _render_traceback_(self) -> list[str]:  # what IPython asks for
+        return [str(self)]
+
+
 def check(name: str, answer) -> Report:
     """Try your answer on many cases and say what is wrong, if anything."""
     exercise = find(name)
-    result = grade(name, answer)
+    try:
+        result = _graded(name, answer)
+    except Stopped:
+        log.append("check", name, status="stopped", score=0.0)
+        raise
     log.append("check", name, status=result.status, score=result.score)
     return Report(exercise, result)
 
@@ -47,7 +61,9 @@ def hint(name: str):
 def solution(name: str, insist: bool = False):
     """Show one way to write the answer: after a try, or on insistence."""
     exercise = find(name)
-    if not insist and not any(e.data["status"] != "not attempted" for e in log.read("check", name)):
+    if not insist and not any(
+        e.data.get("status") != "not attempted" for e in log.read("check", name)
+    ):
         return panel(
             f"Try {name} first",
             [
@@ -64,12 +80,31 @@ def solution(name: str, insist: bool = False):
 
 def yours_or_ours(name: str, answer):
     """Your answer if it is right, and the course's otherwise, so that a later cell always works."""
-    result = grade(name, answer)
+    result = _graded(name, answer)
     if result.status == "correct":
         return answer
-    why = "is not written yet" if result.status == "not attempted" else "is not right yet"
-    print(f"Your {name} {why}, so this cell uses the course's.")
+    why = "not written yet" if result.status == "not attempted" else "not right yet"
+    print(f"Your {name} is {why}: this cell uses ours.")
     return find(name).reference
+
+
+def _graded(name: str, answer) -> Result:
+    try:
+        return grade(name, answer)
+    except KeyboardInterrupt as stop:
+        raise Stopped(f"You stopped {name}. {_where(stop.__traceback__)}") from None
+
+
+def _where(trace: TracebackType | None) -> str:
+    """The line of the notebook that was running: the last one that is not a library's."""
+    where = "If it seemed to take for ever, look for a loop that never ends."
+    while trace:
+        frame, number = trace.tb_frame, trace.tb_lineno
+        if frame.f_globals.get("__name__") == "__main__" and frame.f_code.co_name != "<module>":
+            line = linecache.getline(frame.f_code.co_filename, number).strip()
+            where = f"It was in line {number}: {line}\nIs that in a loop that never ends?"
+        trace = trace.tb_next
+    return where
 
 
 def _report_panel(exercise: Exercise, result: Result, points: float):

@@ -58,13 +58,14 @@ def table(
     def cells(tag, row, link=""):
         first, *others = map(marked, row)
         first = f'<a href="{escape(link)}">{first}</a>' if link else first
-        texts = [("left", first), *(("right", text) for text in others)]
-        return "".join(f'<{tag} style="text-align: {at}">{text}</{tag}>' for at, text in texts)
+        numbers = "".join(f"<{tag}>{text}</{tag}>" for text in others)
+        return f'<{tag} style="text-align: left">{first}</{tag}>{numbers}'
 
     links = links or [""] * len(rows)
     body = "".join(f"<tr>{cells('td', *each)}</tr>" for each in zip(rows, links, strict=True))
     html = (
-        f'<table><caption style="text-align: left">{marked(caption)}</caption>'
+        '<table style="text-align: right">'
+        f'<caption style="text-align: left">{marked(caption)}</caption>'
         f"<thead><tr>{cells('th', headings)}</tr></thead><tbody>{body}</tbody></table>"
     )
     widths = [max(columns(row[i]) for row in [headings, *rows]) for i in range(len(headings))]

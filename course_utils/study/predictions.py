@@ -27,7 +27,7 @@ def predicted(*names: str) -> bool:
     """Whether what answers these may be shown. It always may where nobody is there to guess."""
     if automated() or all(_prediction(name) is not None for name in names):
         return True
-    print("First write down your prediction in the cell above and run it; then run this one.")
+    print("First write down your prediction in the cell above; then run this.")
     return False
 
 

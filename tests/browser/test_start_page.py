@@ -37,3 +37,26 @@ def test_a_learner_is_not_offered_an_instructors_menus(running, page):
     expect(page.locator("#jp-MainMenu")).to_contain_text("Kernel")
     expect(page.locator("body")).not_to_contain_text("Formgrader")
     expect(page.locator("body")).not_to_contain_text("Create Assignment")
+
+
+def test_the_list_of_files_tells_a_newer_version_from_ones_own_copy(running, page, picture):
+    """Both begin alike, and the list is narrow: the name must be seen as far as its number."""
+    page.set_viewport_size({"width": 1000, "height": 900})
+    newer = "03_unstructured_pruning-v2"
+    (running.work / f"{newer}.ipynb").write_bytes(
+        (running.work / "03_unstructured_pruning.ipynb").read_bytes()
+    )
+    page.goto(running.address)
+    name = page.locator(".jp-DirListing-itemText", has_text=newer)
+    expect(name).to_be_visible()
+    picture("file-list")
+    assert name.evaluate(
+        """(element, letters) => {
+            const text = document.createTreeWalker(element, NodeFilter.SHOW_TEXT).nextNode();
+            const seen = document.createRange();
+            seen.setStart(text, 0);
+            seen.setEnd(text, letters);
+            return seen.getBoundingClientRect().right <= element.getBoundingClientRect().right;
+        }""",
+        len(newer),
+    )

@@ -6,7 +6,9 @@ import json
 import os
 import re
 import stat
+import sys
 import time
+from pathlib import Path
 
 import a_class
 import pytest
@@ -81,6 +83,22 @@ def test_a_folder_that_was_there_is_closed_to_others_as_well(tmp_path):
     tmp_path.chmod(0o755)
     classes.new(tmp_path, {LESSON: a_class.lesson()})
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.name == "nt", reason="another shell")
+def test_a_new_class_says_what_to_type_so_that_the_shell_finds_our_commands(tmp_path, monkeypatch):
+    def said(name: str) -> list[str]:
+        return classes.new(tmp_path / name, {LESSON: a_class.lesson()})
+
+    programs = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", os.defpath)
+    told = said("a b")
+    assert f"  cd '{tmp_path / 'a b'}'" in told
+    assert f"  export PATH={programs}:$PATH" in told
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.defpath}")
+    told = said("c")
+    assert f"  cd {tmp_path / 'c'}" in told
+    assert not [line for line in told if "PATH" in line]
 
 
 def test_every_class_has_its_own_seed(whole, template):

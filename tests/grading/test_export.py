@@ -55,6 +55,17 @@ def test_could_not_be_graded_and_not_handed_in_are_no_zeros(folder):
     assert "Not handed in, and left empty: 1." in said
 
 
+def test_what_has_not_been_graded_yet_is_told_apart_from_what_could_not_be(folder, tmp_path):
+    folder = a_class.copied(folder, tmp_path / "pruning")
+    hand_in(folder, "dan", first=worth(1))
+    said, (headings, *lines) = exported(folder, "csv")
+    rows = {line[1]: dict(zip(headings, line, strict=True)) for line in lines}
+    assert said[0].endswith("grades-csv.csv: 2 scores.")
+    assert "Handed in and not graded yet, and left empty: 1." in said
+    assert "Could not be graded, and left empty: 1." in said
+    assert (rows["dan"]["score"], rows["dan"]["not_graded"]) == ("", "not graded yet")
+
+
 def test_canvas_finds_people_by_their_login_and_leaves_open_scores_alone(folder):
     _, (headings, possible, *lines) = exported(folder, "canvas")
     assert headings == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "01"]
@@ -102,6 +113,9 @@ def test_scores_count_what_a_human_gave(folder, tmp_path):
 
 def test_a_class_without_submissions_has_nothing_to_export(tmp_path):
     folder = a_class.make(tmp_path / "pruning")
+    with pytest.raises(ValueError, match="nothing to export"):
+        export.write(folder, "csv")
+    hand_in(folder, "dan", first=worth(1))
     with pytest.raises(ValueError, match="nothing to export"):
         export.write(folder, "csv")
     assert not list(folder.glob("*.csv"))

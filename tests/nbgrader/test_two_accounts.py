@@ -3,8 +3,8 @@ does in another, and nobody sees what is not theirs.
 
 Ada hands in the solution in time. Ben hands in too late an answer that is right, one that is half
 right, and code that looks around while it is graded. Then he turns to the exchange, where his
-homework lies in a folder of his own until the teacher collects it. All of it runs once; the tests
-look at what is left.
+homework lies in a folder of his own until the teacher collects it. Dora's came by mail. All of it
+runs once; the tests look at what is left.
 """
 
 import csv
@@ -56,6 +56,8 @@ mkdir "$false_" && cp *.ipynb timestamp.txt "$false_"
 mkdir "$inbound/cleo+01+no time+x"
 ln -s "$class/source/01" "$inbound/ben+01+2099-01-01 00:00:00.0 UTC+x"
 """
+
+BY_MAIL = "mkdir -p submitted/dora/01 && cp release/01/*.ipynb submitted/dora/01/"
 
 STUDENTS_CONFIG = """\
 c = get_config()
@@ -125,6 +127,7 @@ def semester(machine):
     run(BEN, "sh", "-c", TRICKS, "tricks", str(folder), inbox)
 
     run(TEACHER, "nbgrader", "collect", ASSIGNMENT)
+    run(TEACHER, "sh", "-c", BY_MAIL)
     run(TEACHER, "nbgrader", "autograde", ASSIGNMENT)
     run(TEACHER, "nbgrader", "generate_feedback", ASSIGNMENT)
     run(TEACHER, "nbgrader", "release_feedback", ASSIGNMENT)
@@ -239,7 +242,7 @@ def test_what_one_student_puts_into_the_exchange_costs_nobody_else(semester):
     handed_in = semester.machine.home(ADA) / ASSIGNMENT / f"{LESSON}.ipynb"
     collected = semester.folder / "submitted" / ADA / ASSIGNMENT / f"{LESSON}.ipynb"
     assert collected.read_bytes() == handed_in.read_bytes()
-    assert {path.name for path in (semester.folder / "submitted").iterdir()} == {ADA, BEN}
+    assert {path.name for path in (semester.folder / "submitted").iterdir()} == {ADA, BEN, "dora"}
     said = semester.said[TEACHER, "nbgrader", "collect", ASSIGNMENT]
     for trick in ("ada+01+2099", "cleo+01+no time", "ben+01+2099", "pipe", "closed", "shut"):
         assert re.search(rf"WARNING\].*{re.escape(trick)}.*was not collected", said)
@@ -255,9 +258,15 @@ def test_no_command_complains(semester):
 
 def test_code_was_run_behind_walls_and_its_results_are_the_teachers_alone(semester):
     hidden = semester.folder / ".grading"
-    assert len(list((hidden / "results").glob("*.json"))) == 2
+    assert len(list((hidden / "results").glob("*.json"))) == 3
     assert [oct(path.stat().st_mode)[-3:] for path in (hidden, hidden / "seed")] == ["700", "600"]
     assert hidden.stat().st_uid == semester.machine.home(TEACHER).stat().st_uid
+
+
+def test_whoever_handed_in_by_mail_keeps_nobody_from_their_feedback(semester):
+    said = semester.said[TEACHER, "nbgrader", "release_feedback", ASSIGNMENT]
+    assert "dora handed in another way: give feedback back that way" in said
+    assert (semester.folder / "feedback" / "dora" / ASSIGNMENT / f"{LESSON}.html").is_file()
 
 
 def test_everybody_gets_their_own_feedback(semester):

@@ -11,11 +11,13 @@ from contextlib import closing
 
 import pytest
 
-from course_utils.study import log
+from course_utils.study import log, reviewing
+from course_utils.study.progress import progress
 
 WRITER = """
 import sys
-from course_utils.study import log
+from course_utils.study import log, reviewing
+from course_utils.study.progress import progress
 name, count, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 for number in range(count):
     log.append("test", name, number=number, filling="x" * size)
@@ -82,7 +84,53 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(home, capsys):
     assert str(aside) in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("damage", ['{"score": 1', "3", ""])
+def test_what_lies_around_the_damage_is_taken_over_in_order(home, capsys):
+    for number in range(400):
+        log.append("test", "kept", number=number, filling="x" * 200)
+    size = log.path().stat().st_size
+    with open(log.path(), "r+b") as file:
+        file.seek(size // 2)
+        file.write(b"\xff" * 4096)
+    kept = numbers("kept")
+    assert 350 < len(kept) < 400 and kept == sorted(kept)
+    assert kept[0] == 0 and kept[-1] == 399, "both sides of the damage"
+    assert f"with the {len(kept)} entries that could be read" in capsys.readouterr().out
+    log.append("test", "kept", number=400)
+    assert numbers("kept") == [*kept, 400]
+    assert len(list(home.glob("progress-damaged-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    "kind, name, damage",
+    [
+        ("check", "keep_largest", {}),
+        ("check", "keep_largest", {"score": "one"}),
+        ("enrol", "00", {"day": "some day"}),
+        ("enrol", "00", {"day": 7}),
+        ("prediction", "drop", {}),
+        ("pretest", "any", {"rev": None, "answer": "words"}),
+        ("ledger", "00 the trained network", {"accuracy": 1}),
+        ("answer", "any", {"rev": 1, "day": "2026-03-01", "use": "review"}),
+    ],
+)
+def test_an_entry_that_lacks_what_its_readers_need_is_passed_over(kind, name, damage, capsys):
+    log.append(kind, name, **damage)
+    assert log.read(kind) == []
+    assert "solved" in progress().plain
+    assert reviewing.due_today() == []
+    assert capsys.readouterr().out == "", "and nothing was set aside"
+
+
+def test_bytes_that_are_no_text_cost_their_own_entry(capsys):
+    for name in ("before", "damaged", "after"):
+        log.append("check", name, score=1)
+    with closing(sqlite3.connect(log.path())) as file, file:
+        file.execute("UPDATE events SET data = CAST(x'7bff' AS TEXT) WHERE name = 'damaged'")
+    assert [e.name for e in log.read("check")] == ["before", "after"]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("damage", ['{"score": 1', "3", "", b"\xff\xfe"])
 def test_a_damaged_entry_costs_itself_alone(home, damage):
     for name in ("before", "damaged", "after"):
         log.append("test", name, score=1)

@@ -262,7 +262,8 @@ def test_an_answer_to_an_earlier_meaning_of_a_question_is_not_shown(tmp_path, mo
 
 def test_what_is_no_answer_any_more_is_asked_again():
     item = ask("mcq").item
-    log.append("answer", item.id, rev=1, use="section", answer=7, confidence=2, score=0)
+    given = {"answer": 7, "confidence": 2, "score": 0, "seconds": 1, "day": "2026-03-01"}
+    log.append("answer", item.id, rev=1, use="section", **given)
     question = ask("mcq")
     assert question.verdict.value == ""
     assert "✓ Right" in give(question, 0).verdict.value

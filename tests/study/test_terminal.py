@@ -582,7 +582,7 @@ def test_with_nothing_due_it_says_when_the_next_questions_come(folder):
 def test_after_twenty_prompts_it_says_that_the_rest_comes_tomorrow(folder, enrolled):
     data = {"rev": 1, "day": reviewing.today().isoformat(), "use": "review", "seconds": 5}
     for number in range(19):
-        log.append("answer", f"other{number}", score=1, confidence=2, **data)
+        log.append("answer", f"other{number}", answer=0, score=1, confidence=2, **data)
     with Terminal(folder) as session:
         screen = session.read()
         assert "20 of 20" in screen
