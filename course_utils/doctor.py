@@ -189,7 +189,7 @@ def _version(name: str) -> str:
     """Empty where a package is missing, or an interrupted installation left half of it."""
     try:
         return metadata.version(name) or ""
-    except (metadata.PackageNotFoundError, KeyError):
+    except (metadata.PackageNotFoundError, FileNotFoundError, KeyError):  # as who else looks says
         return ""
 
 

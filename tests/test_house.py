@@ -189,6 +189,12 @@ def test_nobody_hears_of_it_when_a_reader_has_read_enough():
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+def test_no_two_files_of_tests_have_one_name():
+    """pytest would take the second for the first, and run neither."""
+    names = [path.name for path in HOUSE.glob("tests/**/*.py") if path.name != "conftest.py"]
+    assert len(names) == len(set(names))
+
+
 def test_progress_prints_what_study_says(monkeypatch, capsys):
     monkeypatch.setattr("course_utils.study.progress_text", lambda: "all done")
     assert cli.main(["progress"]) == 0

@@ -15,7 +15,7 @@ import textwrap
 
 import pytest
 import yaml
-from test_answers import NAMES, SEEDS, anybody_notices
+from test_answers import NAMES, SEEDS, anybody_notices, unnoticed_deletions
 
 from course_utils.exercises import find, grade
 
@@ -126,3 +126,8 @@ def test_no_change_of_a_comparison_bound_or_sign_goes_unnoticed(name, monkeypatc
     found = [*unnoticed_in_verify(name, monkeypatch), *unnoticed_in_reference(name)]
     known = KNOWN.get(name) or {}
     assert [line for line in found if line not in known] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_comparison_of_a_check_can_be_deleted_unnoticed(name, monkeypatch):
+    assert not unnoticed_deletions(name, monkeypatch)

@@ -136,8 +136,12 @@ def anybody_notices(name):
     return False
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES[::4])  # `make soak` tries them all
 def test_no_comparison_of_a_check_can_be_deleted_unnoticed(name, monkeypatch):
+    assert not unnoticed_deletions(name, monkeypatch)
+
+
+def unnoticed_deletions(name: str, monkeypatch) -> list[str]:
     exercise = find(name)
     assert not anybody_notices(name), "the check as it stands is right"
     survivors = []
@@ -149,7 +153,7 @@ def test_no_comparison_of_a_check_can_be_deleted_unnoticed(name, monkeypatch):
             noticed = True  # the check itself broke
         if not noticed:
             survivors.append(f"verify line {line}: {text}")
-    assert not survivors
+    return survivors
 
 
 def test_no_comparison_common_to_all_checks_can_be_deleted_unnoticed(monkeypatch):
