@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import stat
 import sys
 import time
@@ -85,7 +86,6 @@ def test_a_folder_that_was_there_is_closed_to_others_as_well(tmp_path):
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
-@pytest.mark.skipif(os.name == "nt", reason="another shell")
 def test_a_new_class_says_what_to_type_so_that_the_shell_finds_our_commands(tmp_path, monkeypatch):
     def said(name: str) -> list[str]:
         return classes.new(tmp_path / name, {LESSON: a_class.lesson()})
@@ -93,11 +93,12 @@ def test_a_new_class_says_what_to_type_so_that_the_shell_finds_our_commands(tmp_
     programs = Path(sys.executable).parent
     monkeypatch.setenv("PATH", os.defpath)
     told = said("a b")
+    shells = {"nt": f"  $env:Path = '{programs};' + $env:Path"}
     assert f"  cd '{tmp_path / 'a b'}'" in told
-    assert f"  export PATH={programs}:$PATH" in told
+    assert shells.get(os.name, f"  export PATH={shlex.quote(str(programs))}:$PATH") in told
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.defpath}")
     told = said("c")
-    assert f"  cd {tmp_path / 'c'}" in told
+    assert f"  cd {shlex.quote(str(tmp_path / 'c'))}" in told
     assert not [line for line in told if "PATH" in line]
 
 
