@@ -48,7 +48,7 @@ def _parts(notebook: str) -> list[Part]:
     parts, section = [], "the beginning"
     for cell in json.loads(notebook)["cells"]:
         source = "".join(cell["source"])
-        heading = re.search(r"^##? +([^:\n]+)", source, re.M)
+        heading = re.search(r"^## +([^:\n]+)", source, re.M)
         if heading and cell["cell_type"] == "markdown":
             section = heading[1].strip()
         given = cell["metadata"].get("nbgrader", {})

@@ -195,7 +195,8 @@ def bars(
                 linewidth=1.2,
                 error_kw={"ecolor": INK, "capsize": 4, "elinewidth": 1.2},
             )
-            texts = [f"{100 * v:.3g} %" if percent else _short(v) for v in heights]
+            shares = (f"{100 * v:.1f}".removesuffix(".0") + " %" for v in heights)
+            texts = list(shares) if percent else [_short(v) for v in heights]
             axes.bar_label(drawn, texts, padding=3, fontsize=9)
         axes.set_xticks(range(len(labels)), labels)
         axes.tick_params(axis="x", length=0)
@@ -428,7 +429,11 @@ def in_words(fig: Figure) -> str:
     named = {where: " or ".join(dict.fromkeys(filter(None, of))) for where, of in labels.items()}
     directions = "; ".join(f"{where}: {label}" for where, label in named.items() if label)
     sentences = [fig.get_suptitle(), directions, told, fig.get_supxlabel()]
-    return " ".join(f"{' '.join(s.split()).rstrip('.')}." for s in sentences if s)
+    return " ".join(_sentence(" ".join(s.split())) for s in sentences if s)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _panel_in_words(axes: Axes) -> str:

@@ -18,7 +18,8 @@
 #
 # A notebook that you open again shows what you did, and Python has forgotten it: choose *Run All
 # Above Selected Cell*, in the menu *Run*, where you want to go on. The square button above stops a
-# cell that runs for too long, and Ctrl+B hides the list of files when the window is narrow.
+# cell that runs for too long, and Ctrl+B hides the list of files when the window is narrow. If you
+# work with the keyboard alone: Ctrl+Shift+C, then Esc, leads from a question back to the cells.
 
 # %%
 from course_utils.study import desk

@@ -9,6 +9,10 @@
 # - measure its speed so that the figure can be trusted;
 # - measure how much of it is zero, in its weights and in what flows through it;
 # - explain why these numbers do not follow from one another.
+#
+# *Back again? You still see what you did, and Python has forgotten it: click where you want to go
+# on, and choose Run All Above Selected Cell in the menu Run. That may take a minute or two, and
+# stops at a cell with an error.*
 
 # %% [markdown]
 # ## Before you start
@@ -593,7 +597,7 @@ if predicted("points_lost_without_biases"):
             without_biases,
             holds=lambda lost, share: abs(lost).max() < 3 and share.max() < 0.01,
             says=lambda lost, share: (
-                f"Setting every bias to zero changed the accuracy by {abs(lost).max():.1f} points "
+                f"Setting every bias to zero changed the accuracy by {abs(lost).max():.2f} points "
                 f"at most, and biases are {100 * share.mean():.1f} % of the parameters."
             ),
         )
@@ -701,8 +705,9 @@ enter("01", "a ResNet instead", models.load("resnet8"))
 # %% [markdown]
 # ## The last step: the test images
 #
-# The column on the right says how far chance alone may carry such a figure: the standard error of a
-# share, from the number of images.
+# The column on the right says how far chance typically carries such a figure: the standard error of
+# a share, from the number of images. Twice as far is not rare, and the difference of two figures
+# moves further still.
 
 # %% varies final
 data.decisions_are_made()

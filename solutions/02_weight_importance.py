@@ -9,6 +9,10 @@
 # - turn scores into a threshold, ties included, and into a curve that says what they are worth;
 # - put a criterion on trial: against chance, against the truth, against a change of scale;
 # - say when a good figure is good only because it was chosen.
+#
+# *Back again? You still see what you did, and Python has forgotten it: click where you want to go
+# on, and choose Run All Above Selected Cell in the menu Run. That may take a minute or two, and
+# stops at a cell with an error.*
 
 # %% [markdown]
 # ## Before you start

@@ -9,6 +9,10 @@
 # - say when one ranking is better, and when it empties a layer;
 # - train a pruned network so that its zeros stay zero, whatever the optimizer remembers;
 # - say what zeros buy, what they do not, and what an N:M pattern changes about that.
+#
+# *Back again? You still see what you did, and Python has forgotten it: click where you want to go
+# on, and choose Run All Above Selected Cell in the menu Run. That may take a minute or two, and
+# stops at a cell with an error.*
 
 # %% [markdown]
 # ## Before you start

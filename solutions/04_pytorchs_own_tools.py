@@ -10,6 +10,10 @@
 # - say what it does to a layer, and what follows for training, saving, loading and copying;
 # - write a pruning method of your own;
 # - make pruning permanent, and tell what that gains and what it does not.
+#
+# *Back again? You still see what you did, and Python has forgotten it: click where you want to go
+# on, and choose Run All Above Selected Cell in the menu Run. That may take a minute or two, and
+# stops at a cell with an error.*
 
 # %% [markdown]
 # ## Before you start

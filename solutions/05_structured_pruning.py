@@ -10,6 +10,10 @@
 #   that the rest computes what it did;
 # - do the same where a residual addition ties layers together, by hand and with a tool;
 # - say with honest statistics whether the result is faster.
+#
+# *Back again? You still see what you did, and Python has forgotten it: click where you want to go
+# on, and choose Run All Above Selected Cell in the menu Run. That may take a minute or two, and
+# stops at a cell with an error.*
 
 # %% [markdown]
 # ## Before you start

@@ -11,6 +11,10 @@
 # - train a network so that it is ready for pruning, by weights or by channels;
 # - repair what surgery leaves behind: BatchNorm's statistics and the optimizer;
 # - put three popular promises about pruning to a fair test.
+#
+# *Back again? You still see what you did, and Python has forgotten it: click where you want to go
+# on, and choose Run All Above Selected Cell in the menu Run. That may take a minute or two, and
+# stops at a cell with an error.*
 
 # %% [markdown]
 # ## Before you start

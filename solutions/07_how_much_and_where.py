@@ -10,6 +10,10 @@
 # - read and draw a Pareto front, and write the reward that AMC's agent is paid;
 # - compare ways of searching honestly: one budget of evaluations, several seeds, images of their
 #   own to report on.
+#
+# *Back again? You still see what you did, and Python has forgotten it: click where you want to go
+# on, and choose Run All Above Selected Cell in the menu Run. That may take a minute or two, and
+# stops at a cell with an error.*
 
 # %% [markdown]
 # ## Before you start

@@ -9,6 +9,10 @@
 # - say what it owes to its mask and what to its start, with two controls and ten seeds in pairs;
 # - say what the lottery ticket hypothesis claims, what it does not, and where it fails;
 # - prune a network before it has seen any data, and see when that empties a layer.
+#
+# *Back again? You still see what you did, and Python has forgotten it: click where you want to go
+# on, and choose Run All Above Selected Cell in the menu Run. That may take a minute or two, and
+# stops at a cell with an error.*
 
 # %% [markdown]
 # ## Before you start

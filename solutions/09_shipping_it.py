@@ -9,6 +9,10 @@
 # - write a format that stores a zero in one bit, and find out from when CSR pays;
 # - choose the kind of pruning by what the target runs and by what is scarce there;
 # - find damage that a steady mean hides, and hand over a report that says what nobody measured.
+#
+# *Back again? You still see what you did, and Python has forgotten it: click where you want to go
+# on, and choose Run All Above Selected Cell in the menu Run. That may take a minute or two, and
+# stops at a cell with an error.*
 
 # %% [markdown]
 # ## Before you start

@@ -10,6 +10,10 @@
 # - prepare a small network for images that differ from those it was trained on;
 # - compare your attempts on a Pareto front, and say what a leaderboard cannot tell;
 # - judge a pruned network by what anybody can measure of it from outside.
+#
+# *Back again? You still see what you did, and Python has forgotten it: click where you want to go
+# on, and choose Run All Above Selected Cell in the menu Run. That may take a minute or two, and
+# stops at a cell with an error.*
 
 # %% [markdown]
 # ## Before you start
@@ -27,7 +31,7 @@ quiz("10", "pretest")
 # One network, one device, everything you know. The CNN of lesson 00 has to come down to the
 # device's file, its multiplications and its time, and stay good: also on images that its camera
 # took a little crooked. You write one function that prunes to any budget, and it is judged on
-# images that this notebook never sees. A leaderboard of your own keeps your attempts. Most of the
+# images that had no part in making it. A leaderboard of your own keeps your attempts. Most of the
 # time belongs to your experiments.
 
 # %% [markdown]
@@ -163,7 +167,8 @@ quiz("10", "section", "Step 1")
 # Your leaderboard is kept on this computer, like your progress; nobody else sees it. `submit`
 # measures a network as the ledger does, on the validation images, and draws all your entries
 # beside the **reference front**: uniform widths, the strongest filters, ten epochs of training. A
-# tick marks what is within the device's budget. A filled marker is unbeaten among your entries.
+# tick marks what is within the device's budget. A filled marker is unbeaten among your entries; an
+# arrow at the lower edge is an entry far below the picture.
 #
 # Our first attempt is naive: two thirds of the channels out, and no training at all.
 #
@@ -207,6 +212,10 @@ def train_on(model, batches, epochs, lr=2e-3, change=None, loss=None, seed=0):
 short = train_on(thinner(network, 0.67), training_batches, epochs=4)
 if predicted("right_when_only_cut"):
     display(submit("uniform, 4 epochs", short))
+
+# %% [markdown]
+# (Both entries have the same layers, and still their times may differ: MACs and bytes are counted,
+# time is measured. A lead of a few percent there says nothing.)
 
 # %%
 quiz("10", "section", "Step 2")
@@ -256,8 +265,8 @@ if predicted("points_lost_to_the_camera"):
         print(f"{name:18} {percent_right(model):5.1f} % {percent_right_moved(model):5.1f} %")
 
 # %% [markdown]
-# Nobody would call these other digits, and yet both networks get worse, the dense one included: it
-# is not pruning that brings this about. But a pruned network must be trained again anyway, and
+# Nobody would call these other digits, and yet both networks get worse, the dense one included: so
+# pruning cannot be the whole reason. But a pruned network must be trained again anyway, and
 # **what** it is trained on is up to us. If the device's images are crooked, so should the training
 # images be: at every step a new random `moved` copy of them. Does that help a thin network, or does
 # it have no capacity left for it?
@@ -316,22 +325,24 @@ quiz("10", "section", "Step 3")
 # - **Anything goes**: the functions of this notebook, your own surgery, `course_utils.pruning`,
 #   Torch-Pruning, distillation, augmentation, another architecture. Even the earlier solutions of
 #   the course may be called.
-# - One thing does not: training on held-out images. While your function runs, the ways to the
-#   test images are closed.
-# - Your network is taken over as an **ONNX file**, and everything is measured in that file:
-#   multiplications of convolutions and matrix products, on real images. Other operators are free up
-#   to 30,000 numbers (the dense network's go through half of that); more count like
-#   multiplications. What cannot be counted is refused.
-# - It is tried at budgets of 0.5, 0.25 and 0.1, on images that you never see: the course's test
-#   images, taken by the camera of step 3 with random numbers that are not in this notebook.
+# - One thing does not: training on the validation or the test images. While your function runs, the
+#   ways to the test images are closed.
+# - Your network is taken over as an **ONNX file** (of 10 MB at most), and everything is measured in
+#   that file: multiplications of convolutions and matrix products, on real images. Other operators
+#   may go through 30,000 numbers for an image (the dense network's go through half of that); each
+#   number beyond counts as a multiplication. What cannot be counted is refused, and what your
+#   network says of an image must not depend on the others in the batch.
+# - It is tried at budgets of 0.5, 0.25 and 0.1, on images that stay closed until the last step: the
+#   course's test images, taken by the camera of step 3 with random numbers that are not in this
+#   notebook.
 # - Over the budget is worth nothing, be it by one multiplication: count, and do not trust a
 #   formula (the first and the last layer do not shrink with the square). Within it, the share of
 #   points is its accuracy over that of the front at this budget, at most 1. The front lies a little
 #   below what the plain recipe of step 2 (ten epochs, straight images) reached in every trial. You
 #   can pass it.
 #
-# The check trains three networks, so it takes as long as your function does, and a few seconds for
-# the files. Try your function by hand first; a cell for that stands below it.
+# The check trains three networks, so it takes three times as long as your function does, and a few
+# seconds for the files. Try your function by hand first; a cell for that stands below it.
 
 
 # %% exercise="prune_to_budget"
@@ -372,8 +383,8 @@ quiz("10", "section", "Step 4")
 # %% [markdown]
 # ## Step 5: three attempts of ours, and yours
 #
-# Below are three of our attempts at the *device's* budgets, each with one idea. Take them as a
-# start, and put your own beside them.
+# Below are three of our attempts at the *device's* budgets. Take them as a start, and put your own
+# beside them.
 #
 # **Your function, asked for a tenth.** Two thirds of the channels out of every layer is about a
 # tenth of the multiplications, and Step 1 showed that the file needs about that.
@@ -426,15 +437,20 @@ submit("shares by sensitivity", attempts["shares by sensitivity"])
 
 # %% [markdown]
 # Was the most sensitive layer spared? Not necessarily: where a curve lies on the floor already,
-# removing more costs nothing, on paper. And a scan judges layers *before* training and one by one;
-# what a network can become with training is another question, and the board answers it. Look where
-# the point lies before you decide whether the effort paid: a smaller file at some loss is a
-# different place on the front, not a defeat.
+# removing more costs nothing, on paper. And the knapsack counts a layer's own weights only. It does
+# not see that the next layer shrinks as well (a channel costs twice), so it may cut far more than
+# the file asks for. And a scan judges layers *before* training and one by one; what a network can
+# become with training is another question, and the board answers it. Look where the point lies
+# before you decide whether the effort paid: a smaller file at some loss is a different place on the
+# front, not a defeat.
 #
 # **Longer, and with a teacher.** The dense network's ten scores say more about an image than its
 # label: which other digits it resembles. In **distillation** (Hinton and others, below) the small
-# network is trained to give the same scores, softened by a temperature. The teacher looks at the
-# straight image, the pupil at the crooked one.
+# network is trained towards the same probabilities, softened: all scores are divided by a
+# temperature first, so that the small ones show. The right label still counts, too. The teacher
+# looks at the straight image, the pupil at the crooked one. (Two changes at once, more epochs and a
+# teacher: if it gains, we cannot say which one did it. The same epochs without a teacher would
+# tell; try it.)
 
 
 # %%
@@ -464,11 +480,12 @@ for name, model in {"dense": network, "uniform, 4 epochs": short, **attempts}.it
 # ones are harder and can tell the entries apart better, and they are what the device will see. (The
 # board shows straight images only, as the ledger does. Which would you rather have?)
 #
-# **Now you.** Add cells below, and `submit` what you make. Ideas: other widths for MACs than for
-# the file; removing a whole layer; depthwise convolutions; more epochs at less width; prune in
-# rounds; train a thin network from scratch as a control (Liu and others, below, found that it often
-# does as well); the smallest network that still loses at most one point. Before each: what do you
-# expect, and which panel should show it?
+# **Now you.** Add cells below, `submit` what you make, and put it into `attempts` under its name:
+# only what is in there can go to the device and meets the test images. Ideas: other widths for MACs
+# than for the file; removing a whole layer; depthwise convolutions; more epochs at less width;
+# prune in rounds; train a thin network from scratch as a control (Liu and others, below, found that
+# it often does as well); the smallest network that still loses at most one point. Before each: what
+# do you expect, and which panel should show it?
 
 # %%
 quiz("10", "section", "Step 5")
@@ -496,7 +513,8 @@ print(f"the winner's lead over the mean, where it was chosen: {lead[winner, 0]:+
 print(f"the same network's lead on the other half:            {lead[winner, 1]:+.1f} points")
 
 # %% [markdown]
-# A part of every lead is luck, and luck does not travel. The more one tries, the larger that part.
+# On average a part of the winner's lead is luck, and luck does not travel. The more entries there
+# are, the larger that part.
 #
 # **Multiplications in hiding.** A counter counts what it knows. This layer is a matrix product
 # taken apart into multiplications and sums:
@@ -618,7 +636,7 @@ print(f"accuracy {100 * (row['accuracy'] - row['dense_accuracy']):+.1f} points")
 # %% [markdown]
 # Where all four are met, that answers lesson 00's question, whether there is so much in the network
 # that can go. Compare the rows of the lessons that you have done: which lines did zeros alone meet,
-# and which took channels out and trained again?
+# and which needed channels taken out and training afterwards?
 
 # %% [markdown]
 # ## The last step: the test images
@@ -637,11 +655,11 @@ for name, model in {"dense": network, **attempts}.items():
     print(f"{name:28} {100 * straight:6.1f} % {100 * crooked:6.1f} %")
 
 # %% [markdown]
-# The choice was made on the validation images, so these flatter the chosen one a little. (Compare
-# within a column: which of two sets of images is the easier is luck, and may hide it.) The check
-# above used these images too, but moved by other random numbers, and told you at most one figure a
-# budget and try. Even that is a leak, if a small one: whoever tries a hundred times against
-# the same images begins to fit them.
+# The choice was made on the validation images, so the figures there flatter the chosen one a
+# little. (Compare within a column: which of two sets of images is the easier is luck, and may hide
+# it.) The check above used the test images too, but moved by other random numbers, and told you at
+# most one figure a budget and try. Even that is a leak, if a small one: whoever tries a hundred
+# times against the same images begins to fit them.
 
 # %% [markdown]
 # ## Retrieval quiz

@@ -162,6 +162,10 @@ def test_points_and_fronts_are_told_by_name(figures):
     assert "The budgets are 20 % (MACs), 10 % (file)" in words
 
 
+def test_a_title_that_asks_keeps_its_question_mark_alone():
+    assert plots.in_words(plots.bars(["a"], [1], title="Which wins?")) == "Which wins? 1 for a."
+
+
 def test_a_figure_of_ones_own_is_told_as_well():
     with plots.style():
         fig, axes = plots.subplots(figsize=(4, 3))

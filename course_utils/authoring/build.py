@@ -30,6 +30,8 @@ from course_utils.authoring.source import AuthoringError, Lesson, read
 ROOT = Path(course_utils.__file__).resolve().parents[1]
 RECORD = "pruning_course"  # the key of a notebook's metadata that holds what follows
 
+_TOUCHED = "is not as `course build` left it"  # edited, or damaged
+
 
 def build(lessons: Sequence[str] | None = None, check: bool = False, root: Path = ROOT) -> int:
     """Build these lessons, or all and the glossary; with `check`, only name what is stale. The exit
@@ -38,7 +40,7 @@ def build(lessons: Sequence[str] | None = None, check: bool = False, root: Path 
     A lesson with a mistake keeps the notebooks it had; the others are built all the same.
     """
     glossary_page.refuse_mistakes()
-    status = 0
+    status, stale = 0, False
     for path in _sources(lessons, root):
         try:
             lines = _stale(path, root) if check else _build_one(path, root)
@@ -48,17 +50,18 @@ def build(lessons: Sequence[str] | None = None, check: bool = False, root: Path 
             continue
         for line in lines:
             print(line, flush=True)
-        if check and lines:
-            status = 1
+        stale = stale or (check and bool(lines))
     if not lessons:
         lines = _stale_page(root) if check else _build_page(root)
         for line in lines:
             print(line)
-        if check and lines:
-            status = 1
+        stale = stale or (check and bool(lines))
         for path in _orphans(root):
             print(f"{_label(path)} has no lesson source: delete it.")
             status = 1
+    if stale:
+        print("`course build` makes these again; an edit by hand is lost.")
+        status = 1
     return status
 
 
@@ -95,7 +98,7 @@ def _stale(path: Path, root: Path) -> list[str]:
         outdated = reason and reason.startswith("is stale")
         if not outdated:
             same = glossary_page.unlinked(have) == glossary_page.unlinked(wanted)
-            reason = "is stale: the glossary changed" if same else "was edited by hand"
+            reason = "is stale: the glossary changed" if same else _TOUCHED
         lines.append(f"{_label(notebook)} {reason}")
     return lines
 
@@ -125,7 +128,7 @@ def _why_stale(lesson: Lesson, path: Path) -> str | None:
         return "is missing"
     old = _read_notebook(path)
     if old is None:
-        return "was edited by hand"
+        return _TOUCHED
     before, now = old.metadata[RECORD]["made_from"], made_from(lesson)
     changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if changed:

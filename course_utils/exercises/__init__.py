@@ -24,7 +24,14 @@ def every() -> dict[str, Exercise]:
     found = {}
     for module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
         if module.startswith("lesson"):
-            for exercise in importlib.import_module(f"{__name__}.{module}").EXERCISES:
+            of_lesson = getattr(importlib.import_module(f"{__name__}.{module}"), "EXERCISES", None)
+            if of_lesson is None:
+                place = f"course_utils/exercises/{module}.py"
+                raise ValueError(f"{place} has no EXERCISES: end it with a list of them.")
+            for exercise in of_lesson:
+                if exercise.name in found:
+                    two = f"lessons {found[exercise.name].lesson} and {exercise.lesson}"
+                    raise ValueError(f"There are two exercises {exercise.name!r}, in {two}.")
                 found[exercise.name] = exercise
     return found
 

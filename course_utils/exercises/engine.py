@@ -10,6 +10,7 @@ import functools
 import hashlib
 import inspect
 import io
+import linecache
 import threading
 import warnings
 from collections.abc import Callable
@@ -209,7 +210,8 @@ def _problem(exercise: Exercise, case: tuple, outcome: Outcome) -> str | Partly 
     elif outcome.error and not wanted.error:
         if outcome.error["stub"]:
             return "this meets a part that is not written yet (NotImplementedError)."
-        return f"this raised {outcome.error['types'][0]}: {outcome.error['text']}"
+        place = f" ({outcome.error['line']})" if outcome.error["line"] else ""
+        return f"this raised {outcome.error['types'][0]}: {outcome.error['text']}{place}"
     if not exercise.in_place:
         for before, after in zip(plain_inputs(case), outcome.inputs, strict=True):
             if not identical(before, after):
@@ -239,7 +241,8 @@ def observe(exercise: Exercise, case: tuple, answer: Callable) -> Outcome:
             seen = {"returned": returned, "inputs": _plain(inputs), "error": error}
             return Outcome(**decode(encode(seen)))
         except Exception:
-            error = {"types": ["TypeError"], "text": "what came back cannot be read", "stub": False}
+            text = "what came back cannot be read"
+            error = {"types": ["TypeError"], "text": text, "line": "", "stub": False}
             return Outcome(None, plain_inputs(case), error)
 
 
@@ -312,7 +315,20 @@ def _describe(error: Exception, answer) -> dict:
         text = str(error)[:300]
     except Exception:
         text = ""
-    return {"types": types, "text": text, "stub": stub}
+    return {"types": types, "text": text, "line": line_of(error, answer), "stub": stub}
+
+
+def line_of(error: BaseException, answer) -> str:
+    """The last line of the answer, or of what it calls in the same notebook, that was running."""
+    notebooks = [getattr(function, "__globals__", None) for function in _functions(answer)]
+    line, trace = "", error.__traceback__
+    while trace:
+        frame, number = trace.tb_frame, trace.tb_lineno
+        if any(frame.f_globals is each for each in notebooks):
+            code = linecache.getline(frame.f_code.co_filename, number).strip()
+            line = f"line {number}: `{code[:120]}`" if code else ""
+        trace = trace.tb_next
+    return line
 
 
 def is_untouched(answer) -> bool:

@@ -91,12 +91,13 @@ class PruneToBudget(Exercise):
         "Channels cost twice: as outputs of one layer and as inputs of the next. To come down to a "
         "share b of the multiplications, how large a share of the channels may stay? Begin there, "
         "count with `measure.macs`, and remove a little more until it fits.",
-        "`channels.weakest(model, example, importance.magnitude(model), share, round_to=1)` says "
-        "which channels to drop, and `channels.remove(model, example, drop)` returns the smaller "
-        "network. It is ruined at first. That is as it should be.",
+        "`thinner(model, share)` of step 1 does it in one call: `channels.weakest` says which "
+        "channels to drop, and `channels.remove` returns the smaller network. It is ruined at "
+        "first. That is as it should be.",
         "What makes the difference is the training afterwards: several epochs over "
         "`train_batches` with Adam at about 2e-3, the rate falling to zero along a cosine. Put "
-        "the network into training mode first, and make the optimizer after the surgery.",
+        "the network into training mode first, and make the optimizer after the surgery. "
+        "`train_on` of step 2 does all of this.",
     )
     reference = staticmethod(prune_to_budget)
 

@@ -60,7 +60,7 @@ def html(text: str, formula=lambda tex: f"${escape(tex)}$") -> str:
 def plain(text: str) -> str:
     """For a terminal: code in backquotes, blocks indented, formulas in plain letters."""
     write = {
-        "formula": _spelled,
+        "formula": spelled,
         "code": lambda text: f"`{text}`",
         "block": lambda text: "\n".join(f"    {line}".rstrip() for line in text.split("\n")),
     }
@@ -70,7 +70,7 @@ def plain(text: str) -> str:
     )
 
 
-def _spelled(tex: str) -> str:
+def spelled(tex: str) -> str:
     """A formula as one would type it. A command that is not known stays as it is written."""
     tex = re.sub(r"\\(?:text|mathrm)\{([^{}]*)\}", r"\1", tex)
     tex = re.sub(r"\\sqrt\{([^{}]*)\}", r"√(\1)", tex)

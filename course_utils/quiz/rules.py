@@ -28,6 +28,7 @@ from course_utils.runtime import now
 
 SOLUTIONS = Path(__file__).resolve().parents[2] / "solutions"  # not there in an installed package
 MISCONCEPTIONS = "misconceptions.yaml"
+ASKED = "Before you start"  # the part of a lesson where the pretest is
 RECORD = "`course bank --record`"
 
 
@@ -287,12 +288,18 @@ def _ids(contents: Contents) -> Iterator[Problem]:
     if all(_has_items(source.content) for source in contents.questions):
         for id_ in contents.known:
             if id_ not in alive and id_ not in deleted:
-                sentence = f"{id_}: this question is gone; add its id to `deleted:` in its file."
+                sentence = (
+                    f"{id_}: this question is gone; add its id to `deleted:` in its file, or give "
+                    "it back its id."
+                )
                 yield contents.register.problem(sentence, id_)
 
 
 def _revisions(contents: Contents) -> Iterator[Problem]:
+    times = Counter(entry.item.id for entry in contents.entries)
     for entry in contents.entries:
+        if times[entry.item.id] > 1:
+            continue  # said already; which of them was recorded, nobody knows
         known, rev = contents.known.get(entry.item.id), entry.item.rev
         if known and rev < known["rev"]:
             yield entry.problem("rev", f"`rev` was {known['rev']} already; it never goes down.")
@@ -353,7 +360,9 @@ def _marks(entry: Entry, contents: Contents) -> Iterator[tuple]:
 
 def _place(entry: Entry, contents: Contents) -> Iterator[tuple]:
     item = entry.item
-    if item.place and not _has_heading(item.lesson, item.place):
+    if item.place and ASKED.startswith(item.place):
+        yield "place", f"{ASKED!r} only asks; `place` is the heading under which the answer stands."
+    elif item.place and not _has_heading(item.lesson, item.place):
         yield "place", _no_heading(item.lesson, item.place)
 
 

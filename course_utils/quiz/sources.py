@@ -74,7 +74,10 @@ def fits(entry, form: str) -> bool:
 def _unreadable(name: str, error: Exception) -> Problem:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or getattr(error, "reason", None) or error
-    return Problem(name, mark.line + 1 if mark else 1, f"this cannot be read as YAML: {what}.")
+    colon = " A text with a colon stands in quotation marks, or below a `|`."
+    advice = colon if "mapping values" in str(what) else ""
+    sentence = f"this cannot be read as YAML: {what}.{advice}"
+    return Problem(name, mark.line + 1 if mark else 1, sentence)
 
 
 def _problems(source: Source, form: str) -> Iterator[Problem]:

@@ -1,10 +1,9 @@
 """Checks, hints and solutions in the notebook."""
 
 import inspect
-import linecache
-from types import TracebackType
 
 from course_utils.exercises import Exercise, Result, find, grade
+from course_utils.exercises.engine import line_of
 from course_utils.study import log
 from course_utils.study.panels import panel
 
@@ -92,19 +91,9 @@ def _graded(name: str, answer) -> Result:
     try:
         return grade(name, answer)
     except KeyboardInterrupt as stop:
-        raise Stopped(f"You stopped {name}. {_where(stop.__traceback__)}") from None
-
-
-def _where(trace: TracebackType | None) -> str:
-    """The line of the notebook that was running: the last one that is not a library's."""
-    where = "If it seemed to take for ever, look for a loop that never ends."
-    while trace:
-        frame, number = trace.tb_frame, trace.tb_lineno
-        if frame.f_globals.get("__name__") == "__main__" and frame.f_code.co_name != "<module>":
-            line = linecache.getline(frame.f_code.co_filename, number).strip()
-            where = f"It was in line {number}: {line}\nIs that in a loop that never ends?"
-        trace = trace.tb_next
-    return where
+        line = line_of(stop, answer)
+        where = f"It was in {line}\nIs that in" if line else "Is there"
+        raise Stopped(f"You stopped {name}. {where} a loop that never ends?") from None
 
 
 def _report_panel(exercise: Exercise, result: Result, points: float):
@@ -112,7 +101,10 @@ def _report_panel(exercise: Exercise, result: Result, points: float):
     if result.status == "not attempted":
         return panel(
             f"○ {exercise.name}: not attempted, {worth}",
-            [f'Write it in the cell above. A first push: `hint("{exercise.name}")`.'],
+            [
+                f'Write it in the cell above. A first push: `hint("{exercise.name}")`.',
+                "Already written? Run its cell, and if that shows an error, mend it first.",
+            ],
         )
     if result.status == "correct":
         return panel(f"✓ {exercise.name}: correct, {worth}", mood="good")

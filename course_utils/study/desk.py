@@ -1,20 +1,24 @@
-"""The desk on the start page: where one stands, what is due for review, and the words of the
-course, all in the language that one chooses here.
+"""The desk on the start page: where one stands, which lessons have a newer version, what is due for
+review, and the words of the course, all in the language that one chooses here.
 
 It draws itself anew from the log and from that choice whenever something changes. What holds links
 to lessons is an Output, because JupyterLab opens those beside this page.
 """
 
 from html import escape
+from pathlib import Path
+from urllib.parse import quote
 
 from ipywidgets import HTML, Output, RadioButtons, Text, VBox
 
+from course_utils.copies import newer
+from course_utils.lesson_changes import changes
 from course_utils.quiz import glossary, markup
 from course_utils.quiz.glossary import Term
 from course_utils.quiz.translation import LANGUAGES, choose, language, say
 from course_utils.runtime import automated
 from course_utils.study import reviewing
-from course_utils.study.panels import Panel, marked, panel
+from course_utils.study.panels import Panel, framed, marked, panel
 from course_utils.study.progress import link_to, progress
 from course_utils.study.quizzes import OnShow, Sitting, button
 from course_utils.study.titles import named
@@ -56,7 +60,7 @@ class Desk(OnShow):
         due = reviewing.due_today()
         count = say("Due for review today: {count}", count=len(due))
         today, *sentences = [count] if due else reviewing.ending()
-        _show(self.standing, progress(), panel(today, sentences))
+        _show(self.standing, progress(), *_newer_versions(), panel(today, sentences))
         self.start.description = say("Review now")
         self.start.layout.display = None if due else "none"
         self.spoken.value = escape(say("Language of questions, reviews and the glossary"))
@@ -86,6 +90,35 @@ class Desk(OnShow):
             _show(self.found, panel(say("The glossary has no such word.")))
         else:
             _show(self.found)
+
+
+def _newer_versions() -> list[Panel]:
+    """What the course has brought since for lessons that are begun, and where it lies."""
+    found = newer(Path.cwd())
+    if not found:
+        return []
+    title = say("There are newer versions of lessons that you have begun")
+    stays = say("Your own copies stay as they are.")
+    html, plain = "", [title]
+    for lesson, (mine, later) in found.items():
+        lesson, name = named(lesson), later.name
+        html += f'<p>{escape(lesson)}: <a href="{escape(quote(name))}">{escape(name)}</a>'
+        plain.append(f"{lesson}: {name}")
+        # like the headings it names, in English
+        for line in changes(_text(mine), _text(later)):
+            html += f'<br><span lang="en">{escape(line)}</span>'
+            plain.append(f"  {line}")
+        html += "</p>"
+    return [
+        Panel(framed(escape(title), f"{html}<p>{escape(stays)}</p>"), "\n".join([*plain, stays]))
+    ]
+
+
+def _text(notebook: Path) -> str:
+    try:
+        return notebook.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _entry(term: Term) -> Panel:

@@ -5,6 +5,7 @@ It knows no answers and judges nothing; `grading.quizzes` does, outside the stud
 
 import os
 
+from IPython import get_ipython
 from IPython.display import display
 
 from course_utils.quiz.graded import ANSWERS, readable
@@ -42,6 +43,11 @@ def hand_in(answers: dict, questions: dict[str, str]):
     unknown = [str(n) for n in answers if n not in range(1, len(questions) + 1)]
     if unknown:
         missing.append(f"There is no question {', '.join(unknown)}.")
+    if getattr(get_ipython(), "last_execution_succeeded", True) is False:
+        missing.append(
+            "The cell that ran before this one failed, so these may be answers from before: "
+            "mend it, then run both."
+        )
     handed = HandedIn(given, missing)
     if os.environ.get("NBGRADER_VALIDATING") and not missing:
         display(handed._panel)  # a value would be taken for points, and there are none yet

@@ -152,5 +152,8 @@ def _rescued(damaged: Path) -> list[tuple]:
 def _say_once(error: Exception) -> None:
     global _warned
     if not _warned:
-        print(f"Your progress cannot be saved ({error}); it is kept until this kernel stops.")
+        print(
+            f"Your progress cannot be saved ({error}); it is kept until this kernel stops."
+            " In a terminal, `course doctor` says what to type."
+        )
         _warned = True

@@ -10,8 +10,7 @@ def predict(name: str, guess, choices: tuple[str, ...] = ()) -> None:
     """Write down a guess in place of the three dots: a number, or one of the choices."""
     if guess is ...:
         print("Write your guess in place of the three dots and run this cell.")
-    elif log.read("outcome", name):
-        first = _prediction(name)
+    elif log.read("outcome", name) and guess != (first := _prediction(name)):
         kept = "You have seen the answer" if first is None else f"Your prediction stays {first}"
         print(f"{kept}: a guess counts before the answer is shown.")
     elif choices and guess not in choices:

@@ -1,7 +1,9 @@
 """Where a learner stands, from the log."""
 
 from pathlib import Path
+from urllib.parse import quote
 
+from course_utils.copies import at_hand
 from course_utils.exercises import every
 from course_utils.quiz.translation import say
 from course_utils.runtime import automated
@@ -46,6 +48,6 @@ def link_to(lesson: str, heading: str = "") -> str:
     not lie beside it, as in a class, where each comes in a folder of its own."""
     if automated():
         return ""
-    copies = sorted(Path.cwd().glob(f"{lesson}_*.ipynb"), key=lambda path: (len(path.name), path))
+    copy = at_hand(lesson, Path.cwd())
     anchor = f"#{heading.replace(' ', '-')}" if heading else ""
-    return copies[0].name + anchor if copies else ""
+    return quote(copy.name) + anchor if copy else ""

@@ -40,10 +40,16 @@ def contents(root):
     return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in root.rglob("*.ipynb")}
 
 
+TOUCHED = "is not as `course build` left it"
+WHAT_TO_DO = "`course build` makes these again; an edit by hand is lost."
+
+
 def check_lines(root, capsys):
+    """What is stale; a last line says what to do about it."""
     capsys.readouterr()
     status = build(check=True, root=root)
-    lines = capsys.readouterr().out.splitlines()
+    *lines, last = capsys.readouterr().out.splitlines() or [None]
+    assert last == (WHAT_TO_DO if lines else None)
     assert status == (1 if lines else 0)
     return lines
 
@@ -161,7 +167,7 @@ def test_an_edit_by_hand_is_seen_and_undone(course, tmp_path, quick, capsys, fol
     before = {path: data for path, (data, _) in contents(tmp_path).items()}
     path = tmp_path / folder / "07_doubling.ipynb"
     path.write_text(path.read_text().replace("Some words", "Some other words"))
-    assert check_lines(tmp_path, capsys) == [f"{folder}/07_doubling.ipynb was edited by hand"]
+    assert check_lines(tmp_path, capsys) == [f"{folder}/07_doubling.ipynb {TOUCHED}"]
     build(root=tmp_path)
     assert {path: data for path, (data, _) in contents(tmp_path).items()} == before
 
@@ -171,7 +177,7 @@ def test_a_recorded_output_that_was_edited_is_not_kept(course, tmp_path, quick, 
     build(root=tmp_path)
     path = tmp_path / "solutions/07_doubling.ipynb"
     path.write_text(path.read_text().replace("ran 07", "ran 08"))
-    assert check_lines(tmp_path, capsys) == ["solutions/07_doubling.ipynb was edited by hand"]
+    assert check_lines(tmp_path, capsys) == [f"solutions/07_doubling.ipynb {TOUCHED}"]
     build(root=tmp_path)
     assert "ran 08" not in path.read_text()
 
@@ -183,7 +189,7 @@ def test_a_broken_notebook_is_made_again(course, tmp_path, quick, capsys, broken
     path = tmp_path / "solutions/07_doubling.ipynb"
     whole = path.read_bytes()
     path.write_text(broken)
-    assert check_lines(tmp_path, capsys) == ["solutions/07_doubling.ipynb was edited by hand"]
+    assert check_lines(tmp_path, capsys) == [f"solutions/07_doubling.ipynb {TOUCHED}"]
     build(root=tmp_path)
     assert path.read_bytes() == whole
 
@@ -206,6 +212,8 @@ def test_check_says_what_is_missing_and_what_has_no_source(course, tmp_path, qui
     assert check_lines(tmp_path, capsys) == [moved, *orphans]
     assert build(root=tmp_path) == 1
     assert capsys.readouterr().out.splitlines()[2:] == orphans
+    assert build(check=True, root=tmp_path) == 1
+    assert capsys.readouterr().out.splitlines() == orphans, "building again mends none of these"
 
 
 def test_check_runs_nothing_and_writes_nothing(course, tmp_path, runs, capsys):
@@ -231,7 +239,9 @@ def test_a_mistake_costs_its_own_lesson_alone(course, tmp_path, quick, source, c
     assert len(after) == 4
 
     assert build(check=True, root=tmp_path) == 1
-    assert capsys.readouterr().err.startswith("solutions/07_doubling.py:26: ")
+    said = capsys.readouterr()
+    assert said.err.startswith("solutions/07_doubling.py:26: ")
+    assert WHAT_TO_DO not in said.out, "building again does not mend this"
 
 
 def test_one_lesson_is_chosen_by_number_name_or_path(course, tmp_path, quick, capsys):
@@ -345,7 +355,7 @@ def test_a_changed_glossary_makes_links_and_page_stale_and_runs_nothing(
     assert "**Ratio**" in notebook.read_text(encoding="utf-8")
     assert runs == ["07_doubling"]
     notebook.write_text(notebook.read_text().replace("a share", "no share"))
-    assert check_lines(tmp_path, capsys) == ["notebooks/07_doubling.ipynb was edited by hand"]
+    assert check_lines(tmp_path, capsys) == [f"notebooks/07_doubling.ipynb {TOUCHED}"]
 
 
 def test_a_mistake_in_the_glossary_is_said_before_anything_is_written(

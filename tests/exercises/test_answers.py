@@ -21,8 +21,9 @@ from course_utils.exercises.engine import observe
 for _file in sorted(pathlib.Path(__file__).parent.glob("answers_*.py")):
     importlib.import_module(_file.stem)
 
-# one of them new in every run, and the same in all processes of a run
-SEEDS = [0, 1, "another", os.environ.get("PYTEST_XDIST_TESTRUNUID") or secrets.token_hex(8)]
+# new in every run, and the same in all processes of a run
+NEW = os.environ.get("PYTEST_XDIST_TESTRUNUID") or secrets.token_hex(8)
+SEEDS = [0, 1, "another", NEW]
 NAMES = list(every())
 REMEMBERED: dict = {}
 EACH_WRONG = [(name, *pair) for name in NAMES for pair in WRONG[name]]
@@ -36,6 +37,10 @@ def ids(pairs):
 def message(result):
     """What a learner reads first."""
     return result.messages[0]
+
+
+def test_every_answer_is_to_an_exercise():
+    assert sorted({*WRONG, *RIGHT} - set(NAMES)) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,9 +60,11 @@ def test_a_right_answer_gets_full_marks(name, answer, seed):
 @pytest.mark.parametrize(("name", "answer", "phrase"), EACH_WRONG, ids=ids(EACH_WRONG))
 def test_a_wrong_answer_hears_what_is_wrong(name, answer, phrase, seed):
     result = grade(name, answer, seed)
-    assert result.status == "incorrect"
+    assert result.status == "incorrect", seed
     assert result.score < 1
-    assert phrase in message(result), seed
+    # Of a new seed's cases, one may by chance look like another mistake. No learner reads what is
+    # said of them: notebooks show the cases of seed 0.
+    assert phrase in message(result) or seed == NEW
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,7 +1,11 @@
 """The engine's own promises: three outcomes, partial credit, no delegation, plain data only."""
 
 import functools
+import inspect
+import pkgutil
+import sys
 import threading
+import types
 
 import numpy
 import pytest
@@ -59,6 +63,24 @@ def test_returning_something_constant_is_an_attempt(constant):
 
 def test_what_torch_has_not_implemented_is_no_stub():
     assert grade("sparsity", lambda tensor: torch.tensor([True]).abs()).status == "incorrect"
+
+
+def helper(values):
+    return valeus.clone()  # noqa: F821
+
+
+def test_a_slip_is_shown_with_its_line_be_it_in_a_helper():
+    (said, *_) = grade("keep_largest", lambda values, k: helper(values)).messages
+    number = inspect.getsourcelines(helper)[1] + 1
+    place = f"(line {number}: `return valeus.clone()  # noqa: F821`)"
+    assert said.endswith(f"this raised NameError: name 'valeus' is not defined {place}")
+
+
+def test_an_answer_without_a_file_is_shown_without_a_line():
+    typed = {}
+    exec("def keep_largest(values, k):\n    return valeus", typed)
+    (said, *_) = grade("keep_largest", typed["keep_largest"]).messages
+    assert said.endswith("name 'valeus' is not defined")
 
 
 def test_an_error_from_below_is_an_attempt():
@@ -354,6 +376,16 @@ def test_unknown_names_are_told_what_there_is():
         grade("keep_smallest", by_topk)
 
 
+def test_a_name_that_another_lesson_has_is_refused(monkeypatch):
+    module = types.ModuleType("course_utils.exercises.lesson99")
+    module.EXERCISES = [types.SimpleNamespace(name="threshold", lesson="99")]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    found = [types.SimpleNamespace(name=name) for name in ("lesson02", "lesson99")]
+    monkeypatch.setattr(pkgutil, "iter_modules", lambda path: found)
+    with pytest.raises(ValueError, match="two exercises 'threshold', in lessons 02 and 99"):
+        every.__wrapped__()
+
+
 @pytest.mark.parametrize("name", list(every()))
 def test_every_exercise_is_described(name):
     exercise = find(name)
@@ -362,7 +394,7 @@ def test_every_exercise_is_described(name):
     assert exercise.minutes > 0
     assert exercise.difficulty in range(1, 6)
     assert exercise.importance in range(1, 6)
-    assert len(exercise.hints) >= 2
+    assert isinstance(exercise.hints, tuple) and len(exercise.hints) >= 2
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,13 @@ def test_it_opens_with_title_minutes_difficulty_and_what_one_will_be_able_to_do(
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=STEMS)
+def test_it_says_at_its_top_how_to_go_on_after_a_pause(path):
+    cells = read(path).cells
+    place = 0 if "Back again?" in cells[0].source else 1  # the start page has its desk before it
+    assert "Run All Above Selected Cell" in cells[place].source.replace("\n", " ")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=STEMS)
 def test_its_parts_stand_in_order(path):
     """Each once, only the steps several times; a lesson may have other sections in between."""
     parts = [part(heading) for heading, _ in sections(path) if part(heading)]

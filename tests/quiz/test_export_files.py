@@ -10,9 +10,10 @@ from course_utils.quiz import bank, export
 from course_utils.quiz.export import anki, moodle, qti
 
 PUBLIC = [("anki", "q.apkg"), ("moodle", "q.xml"), ("qti", "q.zip")]
+EVERY = [*PUBLIC, ("nbgrader", "q.ipynb")]
 
 
-@pytest.mark.parametrize("format, name", PUBLIC)
+@pytest.mark.parametrize("format, name", EVERY)
 def test_the_same_bank_gives_the_same_bytes(small_bank, tmp_path, format, name):
     for path in small_bank.glob("*.yaml"):
         os.utime(path, (1_800_000_000, 1_800_000_000))
@@ -73,10 +74,11 @@ def test_nothing_is_said_about_questions_that_are_not_there(small_bank, module, 
 def test_nbgrader_is_handed_all_questions(small_bank, tmp_path, monkeypatch):
     handed = []
     monkeypatch.setattr(
-        "course_utils.quiz.export.graded.write",
-        lambda items, file: handed.append(([item.id for item in items], file)) or ["written"],
+        "course_utils.quiz.export.nbgrader.assignment",
+        lambda items, file: handed.append(([i.id for i in items], file)) or (b"made", ["said"]),
     )
-    assert export.write("nbgrader", tmp_path / "q.ipynb", small_bank) == ["written"]
+    assert export.write("nbgrader", tmp_path / "q.ipynb", small_bank) == ["said"]
+    assert (tmp_path / "q.ipynb").read_bytes() == b"made"
     assert handed == [(list(bank.load(small_bank)), tmp_path / "q.ipynb")]
 
 
@@ -126,7 +128,8 @@ def test_an_empty_bank_is_refused(tmp_path, format, name, content):
     if content:
         (tmp_path / "bank" / "00_empty.yaml").write_text(content, encoding="utf-8")
     says = refused(format, tmp_path / name, tmp_path / "bank")
-    assert says == f"there are no questions in {tmp_path / 'bank'}."
+    bank = tmp_path / "bank"
+    assert says == f"there are no questions in {bank}: files there are called like 01_name.yaml."
     assert not (tmp_path / name).exists()
 
 
@@ -169,7 +172,7 @@ def test_a_missing_picture_is_named_and_the_file_from_before_stays(
     assert (tmp_path / name).read_bytes() == b"from before"
 
 
-@pytest.mark.parametrize("format, name", PUBLIC)
+@pytest.mark.parametrize("format, name", EVERY)
 def test_an_interruption_leaves_the_file_from_before_and_nothing_else(
     small_bank, tmp_path, monkeypatch, format, name
 ):

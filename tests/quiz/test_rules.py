@@ -240,6 +240,13 @@ BROKEN = {  # what: before, after, a part of the line that must be named, the se
         "place: Step 2\n    prompt: The share",
         "this cannot be read as YAML: ",
     ),
+    "a colon in a text": (
+        "prompt: The share",
+        "prompt: A share: the share",
+        "prompt: A share",
+        "this cannot be read as YAML: mapping values are not allowed in this context. A text with "
+        "a colon stands in quotation marks, or below a `|`.",
+    ),
     "no explanation of the answer": (
         "    explanation: It is the smaller in size, $1 < 3$.\n",
         "",
@@ -432,6 +439,12 @@ BROKEN = {  # what: before, after, a part of the line that must be named, the se
         "place: Step 9",
         "cloze1: no heading of lesson 03 begins with 'Step 9'.",
     ),
+    "a place that only asks": (
+        "use: [pretest]\n    place: Step 1",
+        "use: [pretest]\n    place: Before you start",
+        "place: Before you start",
+        "recal1: 'Before you start' only asks; `place` is the heading under which the answer",
+    ),
     "an unknown misconception": (
         "misconceptions: [zeros-are-small]",
         "misconceptions: [zeros-are-large]",
@@ -495,13 +508,18 @@ def test_an_id_that_is_missing_or_in_use_is_answered_with_a_free_one(questions):
     assert ids.isdisjoint({"recal1", "choic1", "multi1", "cloze1", "numer1", "print1"})
 
 
+def test_of_an_id_used_twice_only_that_is_said(questions):
+    change(questions, "- id: numer1", "- id: choic1")
+    assert [p for p in mistakes() if "is not the one that was recorded" in p] == []
+
+
 def test_a_question_that_is_deleted_must_leave_its_id_behind(root, questions):
     text = questions.read_text(encoding="utf-8")
     questions.write_text(text[: text.index("  - id: print1")], encoding="utf-8")
     line = line_of(root / "quiz" / "bank" / "register.yaml", "print1:")
     assert mistakes() == [
         f"bank/register.yaml:{line}: print1: this question is gone; add its id to `deleted:` "
-        "in its file."
+        "in its file, or give it back its id."
     ]
     change(questions, "deleted: []", "deleted: [print1]")
     assert mistakes() == []

@@ -1,9 +1,10 @@
 """What a student sees before handing in a graded quiz, without nbgrader around it."""
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from course_utils.quiz.graded import ANSWERS
-from course_utils.study import hand_in
+from course_utils.study import hand_in, handing_in
 
 QUESTIONS = {"aaaaa1": "one of abc", "aaaaa2": "number"}
 
@@ -36,3 +37,13 @@ def test_what_is_missing_is_said_before_it_is_too_late(answers, says):
 def test_validating_is_silent_about_points_only_when_all_is_answered(monkeypatch, answers, silent):
     monkeypatch.setenv("NBGRADER_VALIDATING", "1")
     assert (hand_in(answers, QUESTIONS) is None) == silent
+
+
+def test_answers_from_before_a_cell_that_failed_are_not_called_complete(monkeypatch):
+    shell = InteractiveShell()
+    monkeypatch.setattr(handing_in, "get_ipython", lambda: shell)
+    shell.run_cell("answers = {1: 'b', 2: 3}")
+    assert "All 2 answers" in shown(shell.user_ns["answers"])["text/html"]
+    shell.run_cell("answers = {1: 'b' 2: 4}")
+    page = shown(shell.user_ns["answers"])["text/html"]
+    assert "All 2 answers" not in page and "may be answers from before" in page

@@ -138,7 +138,7 @@ def test_stopping_a_check_says_where_the_answer_was_and_nothing_of_the_courses_o
     with pytest.raises(KeyboardInterrupt) as stopped:  # so that the cells that wait stop as well
         study.check("keep_largest", endless)
     (shown,) = stopped.value._render_traceback_()
-    assert shown.startswith("You stopped keep_largest. It was in line 5: pressing_stop()")
+    assert shown.startswith("You stopped keep_largest. It was in line 5: `pressing_stop()`")
     assert "One way to write" in study.solution("keep_largest").plain, "it was a try"
     assert "0 of 1" in repr(study.progress())
 
@@ -166,6 +166,8 @@ def test_nothing_is_shown_before_a_prediction(capsys):
     assert "You predicted 7; it is 0.42 points." in capsys.readouterr().out
     study.predict("drop", 0.4)
     assert "Your prediction stays 7" in capsys.readouterr().out
+    study.predict("drop", 7)  # its cell is run once more
+    assert capsys.readouterr().out == "Noted: 7\n"
     study.outcome("drop", 0.42, "points")
     assert "You predicted 7;" in capsys.readouterr().out
 

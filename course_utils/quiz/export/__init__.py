@@ -40,9 +40,11 @@ def _write(format: str, file: Path, folder: Path) -> list[str]:
     items = [translated(item) for item in english]
 
     if format == "nbgrader":
-        from course_utils.quiz.export import graded
+        from course_utils.quiz.export import nbgrader
 
-        return [*graded.write(items, file), *_words_to_admit(english, items)]
+        content, lines = nbgrader.assignment(items, file)
+        _replace(file, content)
+        return [*lines, *_words_to_admit(english, items)]
     if format == "anki":
         from course_utils.quiz.export import anki
 
@@ -77,7 +79,9 @@ def _all(folder: Path) -> list[Item]:
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"the questions in {folder} cannot be read: {error!r}") from error
     if not items:
-        raise ValueError(f"there are no questions in {folder}.")
+        raise ValueError(
+            f"there are no questions in {folder}: files there are called like 01_name.yaml."
+        )
     return items
 
 

@@ -134,9 +134,9 @@ IN_A_QUIZ: list[Loss] = [
     (lambda item: "review" in item.use, "coming back after 1, 3, 7 and 30 days"),
     (lambda item: "pretest" in item.use, "that a pretest is never scored: it counts like the rest"),
     (lambda item: item.type == "numeric", "fractions: 1/4 has to be typed as 0.25"),
-    (on_several_lines, "comparing an output of several lines: a teacher has to grade it"),
+    (on_several_lines, "comparing an output of several lines: an instructor has to grade it"),
     (
         lambda item: item.type == "recall",
-        "your own judgement of an open answer: a teacher grades it beside the model answer",
+        "your own judgement of an open answer: an instructor grades it beside the model answer",
     ),
 ]

@@ -192,7 +192,7 @@ _ASSIGNMENT_SETTINGS = {
 
 
 def _settings(name: str, title: str, items: list[Item]) -> bytes:
-    """Canvas's own: an unpublished quiz, all of which a teacher can change there."""
+    """Canvas's own: an unpublished quiz, all of which an instructor can change there."""
     points = f"{sum(item.points for item in items):.1f}"
 
     def settings(of: dict[str, str]) -> list[str]:

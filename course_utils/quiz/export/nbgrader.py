@@ -14,20 +14,19 @@ from course_utils.quiz.graded import form, options
 from course_utils.quiz.translation import say
 
 
-def write(items: Iterable[Item], file: Path) -> list[str]:
-    """Write the graded items of a bank as a notebook; return what to say about it."""
+def assignment(items: Iterable[Item], file: Path) -> tuple[bytes, list[str]]:
+    """The graded items of a bank as a notebook for this file, and what to say about it."""
     items = [item for item in items if "graded" in item.use]
     open_ones = [item.id for item in items if item.type == "recall"]
     if not items:
         raise ValueError("there is no question for graded use in this bank (use: [graded]).")
     if open_ones:
         raise ValueError(f"{open_ones[0]} is an open question, which only a person can grade.")
-    if file.suffix != ".ipynb":
-        raise ValueError(f"{file.name} must end in .ipynb.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(nbformat.writes(notebook(items, file.stem), version=4) + "\n", encoding="utf-8")
+    text = nbformat.writes(notebook(items, file.stem), version=4) + "\n"
     points = sum(item.points for item in items)
-    return [f"{len(items)} questions for {points:g} points in {file}, without their answers."]
+    asked = f"{len(items)} question{'s' * (len(items) != 1)}"
+    says = f"{asked} for {points:g} points in {file}, without their answers."
+    return text.encode(), [says]
 
 
 def notebook(items: list[Item], name: str) -> nbformat.NotebookNode:
