@@ -30,7 +30,7 @@ from course_utils.study.panels import clean, table
 _say = partial(print, flush=True)
 
 CONFIG = "nbgrader_config.py"
-_CONFIG_TEXT = '''\
+CONFIG_TEXT = '''\
 """What nbgrader does with this class. All its commands, and formgrader, read this file."""
 
 from pathlib import Path
@@ -70,7 +70,7 @@ def new(folder: Path, lessons: dict[str, NotebookNode]) -> list[str]:
     `lessons` are the instructor's notebooks by name, such as 01_networks_and_weights."""
     folder = folder.expanduser().resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} exists already, and is not an empty folder.")
+        raise ValueError(f"{folder} exists already, and is not an empty folder. Name another.")
     started = time.perf_counter()
     typed_first = _path_first()  # before nbgrader changes what this process finds
     existed = folder.exists()
@@ -89,7 +89,7 @@ def new(folder: Path, lessons: dict[str, NotebookNode]) -> list[str]:
         *typed_first,
         "  course class open         JupyterLab with formgrader: release, collect, look, feedback",
         "  course class grade 01     grade what was handed in for lesson 01",
-        "  course class status       who is how far",
+        "  course class status       how far each assignment is",
     ]
 
 
@@ -113,7 +113,7 @@ def _fill(folder: Path, lessons: dict[str, NotebookNode]) -> None:
     seed = os.open(hidden / "seed", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(seed, "w", encoding="utf-8") as file:
         file.write(secrets.token_hex(16) + "\n")
-    config = _CONFIG_TEXT.format(course_id=folder.name)
+    config = CONFIG_TEXT.format(course_id=folder.name)
     (folder / CONFIG).write_text(config, encoding="utf-8")
     for name, notebook in lessons.items():
         place = folder / "source" / name[:2]
@@ -218,7 +218,12 @@ def grade(
     chosen = _chosen(folder, assignment, students)
     say = say or batch.printed
     if not chosen:
-        say(f"Nobody has handed in {assignment} yet: there is nothing in submitted/*/{assignment}.")
+        say(
+            f"Nobody has handed in {assignment} yet: there is nothing in submitted/*/{assignment}; "
+            f"with an exchange, `nbgrader collect {assignment}` brings it."
+        )
+        for line in _misplaced(folder):
+            say(line)
         return 0
     standings = []
     with _alone(folder), nbgrader(folder) as app:
@@ -246,12 +251,13 @@ def grade(
                 pass
             finally:
                 notes.write_run(folder, assignment, ours.record(finished))
-    if not finished:
-        left = len(chosen) - len(standings)
+    left = len(chosen) - len(standings)
+    if not finished and left:
         say(f"Stopped, with {left} of {len(chosen)} not graded. {_GOES_ON}")
         return 130
     say("")
-    for line in [*_summary(assignment, standings), _times(ours.record(True))]:
+    lines = [*_summary(assignment, standings), *_misplaced(folder), _times(ours.record(True))]
+    for line in lines:
         say(line)
     failures = [line for one in standings for line in one.lines if line.startswith(GRADER_FAILED)]
     return int(any(one.failed for one in standings) or bool(failures))
@@ -278,9 +284,10 @@ def _times(record: dict) -> str:
     """How long it took, and what most of that went into."""
     if not record["ran"]:
         return f"\nNothing had to run: done in {record['seconds']:.1f} s."
+    ran = f"{record['ran']} notebook{'s' * (record['ran'] != 1)}"
     return (
-        f"\n{record['ran']} notebooks ran, {record['workers']} at once, in "
-        f"{record['seconds']:.1f} s: {record['start']:.1f} s until the first one, "
+        f"\n{ran} ran, {record['workers']} at once, in {record['seconds']:.1f} s: "
+        f"{record['start']:.1f} s until the first one, "
         f"{record['cells']:.1f} s in their cells, {record['verdicts']:.1f} s judging, "
         f"{record['nbgrader']:.1f} s writing down."
     )
@@ -371,6 +378,21 @@ def handed_in(folder: Path, assignment: str) -> list[str]:
     return sorted(student for student in students if not student.startswith("."))
 
 
+def _misplaced(folder: Path) -> Iterator[str]:
+    """One line on what lies in submitted/ where nobody looks: in the folder of no assignment."""
+    assignments = {
+        place.name for kind in ("source", "release") for place in folder.glob(f"{kind}/*")
+    }
+    lost = [
+        clean(str(place.relative_to(folder)))
+        for place in sorted(folder.glob("submitted/*/*"))
+        if not place.name.startswith(".")
+        and (place.name not in assignments if place.is_dir() else place.suffix == ".ipynb")
+    ]
+    if lost:
+        yield f"\nIn the folder of no assignment, so that nobody grades it: {', '.join(lost)}."
+
+
 def _chosen(folder: Path, assignment: str, students: Sequence[str]) -> list[str]:
     everybody = handed_in(folder, assignment)
     unknown = [student for student in students if student not in everybody]
@@ -387,7 +409,8 @@ def _summary(assignment: str, standings: list["Standing"]) -> Iterator[str]:
     scores = sorted(one.points for one in standings if one.points is not None)
     rows = [["handed in", str(len(standings))], ["graded", str(len(scores))]]
     rows.append(["could not be graded, in whole or in part", str(len(open_))])
-    rows.append(["with answers to grade by hand", str(sum(one.by_hand > 0 for one in standings))])
+    by_hand = sum(one.by_hand > 0 for one in standings)
+    rows.append(["to grade by hand, in whole or in part", str(by_hand)])
     if scores:
         of = standings[0].of
         rows.append(["points: lowest, median, highest", _three(scores) + f" of {of:g}"])
@@ -400,7 +423,8 @@ def _summary(assignment: str, standings: list["Standing"]) -> Iterator[str]:
     if open_:
         yield (
             "\nWhat could not be graded has no points yet, and is no zero: give points in "
-            "formgrader (`course class open`), or mend it and grade again."
+            "formgrader (`course class open`), or mend it and grade again "
+            f"(`course class grade {assignment}`)."
         )
 
 
@@ -419,7 +443,7 @@ class Standing(NamedTuple):
     of: float
     raw: float
     penalty: float
-    by_hand: int  # answers that wait for a human, or should be looked at again
+    by_hand: int  # answers to grade by hand, or to look at again
     ungraded: dict[str, str]  # checks without a verdict, and why
     lines: list[str]  # what was odd about the notebooks
     failed: str  # what went wrong with grading itself
@@ -469,7 +493,7 @@ def standing(gradebook, folder: Path, assignment: str, student: str) -> Standing
         submission = gradebook.find_submission(assignment, student)
     except MissingEntry:
         return Standing(student, None, of, 0.0, 0.0, 0, {}, lines, failed or "not graded yet", "")
-    ungraded, by_hand = {}, 0
+    ungraded, by_hand, given = {}, 0, set()
     for notebook in submission.notebooks:
         reasons = said.get(notebook.name, {}).get("not graded", {})
         answers = {cell.name for cell in notebook.notebook.solution_cells}
@@ -479,10 +503,20 @@ def standing(gradebook, folder: Path, assignment: str, student: str) -> Standing
                 ungraded[one.name] = reasons.get(one.name, failed or "nobody wrote down why")
             elif one.needs_manual_grade:
                 by_hand += 1
+            elif one.name in reasons:
+                given.add(reasons[one.name])
+        then, penalty = said.get(notebook.name, {}).get("points"), notebook.late_submission_penalty
+        if penalty is not None and then is not None and abs(notebook.score - then) > 1e-6:
+            lines.append(_RECKON.format(assignment))
+    settled = given - set(ungraded.values())  # by a human, so that it is no news any more
+    lines = [line for line in lines if not any(line.endswith(why) for why in settled)]
     raw, penalty = submission.score, submission.late_submission_penalty or 0.0
     points = None if ungraded or failed else round(max(0.0, raw - penalty), 4)
     when = f"{submission.timestamp:%Y-%m-%d %H:%M:%S}" if submission.timestamp else ""
     return Standing(student, points, of, raw, penalty, by_hand, ungraded, lines, failed, when)
+
+
+_RECKON = "points were given since: `course class grade {}` reckons anew what being late costs"
 
 
 def status(folder: Path, say: Callable = _say) -> None:
@@ -504,11 +538,13 @@ def status(folder: Path, say: Callable = _say) -> None:
         for one in standings:
             if one.failed not in WAITING and one.problems():
                 problems.append(f"  {name} {clean(one.student)}: {'; '.join(one.problems())}")
-    headings = ["", "handed in", "graded", "to grade", "could not be graded", "waits for a human"]
-    say(table(headings, rows, f"{folder.name}").plain)
+    states = ["handed in", "graded", "not graded yet", "could not be graded", "to grade by hand"]
+    say(table(["", *states], rows, f"{folder.name}").plain)
     if problems:
         say("\nWorth a look:")
         say("\n".join(problems))
+    for line in _misplaced(folder):
+        say(line)
 
 
 WAITING = ("not graded yet", "handed in again since")

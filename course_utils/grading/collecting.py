@@ -1,9 +1,9 @@
 """Collecting what students put into nbgrader's exchange, where each of them owns a folder and may
 have put anything there; and giving feedback back to those who used it.
 
-nbgrader copies with the teacher's rights: it follows links, to the class's seed and solutions as
-well, takes a folder for the work of whomever its name says, and stops for everybody at a name, a
-time or a file that it cannot read. Only regular files of the student's own are copied here.
+nbgrader copies with the instructor's rights: it follows links, to the class's seed and solutions
+as well, takes a folder for the work of whomever its name says, and stops for everybody at a name,
+a time or a file that it cannot read. Only regular files of the student's own are copied here.
 """
 
 import os

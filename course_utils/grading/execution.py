@@ -21,6 +21,11 @@ from course_utils.grading.sandbox import Limits
 
 DAMAGED = "its answer stood in a part of the file that is damaged"
 
+_SEED = (
+    "Bring back `.grading/seed` from a copy of the class folder; with another seed everybody meets "
+    "other cases."
+)
+
 
 class Settings(NamedTuple):
     """What a class decides about running its students' code."""
@@ -35,9 +40,9 @@ class Settings(NamedTuple):
         try:
             seed = (self.folder / "seed").read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
-            raise Problem(f"the class's secret seed cannot be read: {error}") from None
+            raise Problem(f"the class's secret seed cannot be read: {error}. {_SEED}") from None
         if not seed:
-            raise Problem(f"the class's secret seed, {self.folder / 'seed'}, is empty.")
+            raise Problem(f"the class's secret seed, {self.folder / 'seed'}, is empty. {_SEED}")
         return Terms(seed, self.limits, self.judging, self.isolated)
 
 

@@ -1,7 +1,7 @@
 """The grades of a class as files for other programs: a plain table, Canvas, Moodle.
 
 A score that could not be found out is left empty, never written as 0, and so is one of work that
-was not handed in: what a learning platform makes of an empty cell is the teacher's choice there.
+was not handed in: what a learning platform makes of an empty cell is the instructor's choice there.
 """
 
 import csv
@@ -38,10 +38,12 @@ def write(folder: Path, form: str, file: Path | None = None) -> list[str]:
     file = (file or folder / f"grades-{form}.csv").expanduser().absolute()
     if file.is_dir():
         raise ValueError(f"{file} is a folder: name a file in it.")
+    if not file.parent.is_dir():
+        raise ValueError(f"there is no folder {file.parent} to write {file.name} into.")
     with classes.nbgrader(folder) as app, classes.gradebook_of(app) as gradebook:
         rows = list(_rows(gradebook, folder))
         if not any(row.standing and row.standing.failed not in classes.WAITING for row in rows):
-            raise ValueError("There is nothing to export: no submission has been graded yet.")
+            raise ValueError(_nothing_graded(rows))
         text = io.StringIO(newline="")
         FORMATS[form](csv.writer(text), rows)
         said = list(_remarks(rows, file))
@@ -49,6 +51,15 @@ def write(folder: Path, form: str, file: Path | None = None) -> list[str]:
     new.write_text(text.getvalue(), encoding="utf-8", newline="")
     new.replace(file)
     return said
+
+
+def _nothing_graded(rows: list[Row]) -> str:
+    names = {row.assignment for row in rows if row.standing}
+    name = names.pop() if len(names) == 1 else "ASSIGNMENT"
+    return (
+        "There is nothing to export: no submission has been graded yet. "
+        f"`course class grade {name}` grades what was handed in."
+    )
 
 
 def _rows(gradebook, folder: Path) -> Iterable[Row]:
@@ -145,7 +156,7 @@ def _remarks(rows: list[Row], file: Path) -> Iterable[str]:
     graded = [row.standing for row in rows if row.standing]
     to_grade = sum(one.failed in classes.WAITING for one in graded)
     empty = sum(one.points is None for one in graded) - to_grade
-    waiting = sum(one.by_hand > 0 for one in graded)
+    waiting = sum(one.by_hand > 0 and one.points is not None for one in graded)
     yield f"{file}: {len(graded) - empty - to_grade} scores."
     if to_grade:
         yield f"Handed in and not graded yet, and left empty: {to_grade}."
@@ -154,4 +165,4 @@ def _remarks(rows: list[Row], file: Path) -> Iterable[str]:
     if len(graded) < len(rows):
         yield f"Not handed in, and left empty: {len(rows) - len(graded)}."
     if waiting:
-        yield f"With answers that wait for a human, and count as they stand now: {waiting}."
+        yield f"With answers to grade by hand, which count as they stand now: {waiting}."

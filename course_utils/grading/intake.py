@@ -34,6 +34,8 @@ LARGEST_FILES = 64 * 2**20  # of all other files together
 MOST_FILES = 500
 MOST_NOTEBOOKS = 20
 
+_LISTED = 4  # names in one line
+
 
 class HandedIn(NamedTuple):
     notebook: NotebookNode  # can always be graded; the release itself when nothing could be read
@@ -50,7 +52,7 @@ def receive(folder: Path, name: str, release: NotebookNode) -> HandedIn:
     notes = Notes()
     everything = list(_regular_files(folder, notes))
     chosen = _choose(everything, name, course, notes)
-    files = _others(everything, folder, notes)
+    files = _others(everything, notes)
     if chosen is None:
         why = notes.reason or "nothing was handed in"
         notes.instructor.insert(0, f"could not be graded: {why}")
@@ -82,15 +84,15 @@ def shown(text: object) -> str:
     return f"`{clean}`" if len(clean) <= 80 else f"`{clean[:77]}...`"
 
 
-def listed(names: Iterable[object], most: int = 4) -> str:
+def listed(names: Iterable[object]) -> str:
     names = [shown(name) for name in names]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
 def named(course: Course, places: Iterable[int]) -> str:
     """A check by its exercise."""
-    return listed(dict.fromkeys(course.called(course.checked_by.get(n, n)) for n in places))
+    return listed(dict.fromkeys(course.called(course.checked_by.get(r, r)) for r in places))
 
 
 def were(what: str, places: list[int], course: Course) -> str:
@@ -184,14 +186,14 @@ def _found(
 
 def _regrouped(cells: list[Cell], course: Course) -> list[Cell]:
     """A script's single statements, put together again where they are a cell of the release."""
-    ours = {n: c.source for n, c in enumerate(course.cells) if c.cell_type == "code"}
-    parts = {n: [plain(one.source) for one in reading.statements(ours[n])] for n in ours}
+    ours = {r: c.source for r, c in enumerate(course.cells) if c.cell_type == "code"}
+    parts = {r: [plain(one.source) for one in reading.statements(ours[r])] for r in ours}
     theirs, together = [plain(cell.source) for cell in cells], []
     while len(theirs) > 0:
-        fits = [n for n, texts in parts.items() if texts and theirs[: len(texts)] == texts]
-        n = max(fits, key=lambda n: len(parts[n]), default=None)
-        length = len(parts[n]) if fits else 1
-        together.append(reading.bare("code", ours[n]) if fits else cells[-len(theirs)])
+        fits = [r for r, texts in parts.items() if texts and theirs[: len(texts)] == texts]
+        r = max(fits, key=lambda r: len(parts[r]), default=None)
+        length = len(parts[r]) if fits else 1
+        together.append(reading.bare("code", ours[r]) if fits else cells[-len(theirs)])
         theirs = theirs[length:]
     return together
 
@@ -288,7 +290,7 @@ def _say_which(best: Found, ours: list[Found], refused: dict, name: str, notes: 
         notes.say(f"the kernel was {shown(best.reading.kernel)}: graded with the course's own")
 
 
-def _others(files: list[tuple[str, Path]], folder: Path, notes: Notes) -> dict[str, Path]:
+def _others(files: list[tuple[str, Path]], notes: Notes) -> dict[str, Path]:
     """What an answer may want to read or import; never a second copy of the course."""
     kept, left, total = {}, [], 0
     for label, path in files:
@@ -316,7 +318,7 @@ def _repaired(found: Found, course: Course, notes: Notes) -> tuple[NotebookNode,
     have = {placed.where[n]: n for n in keys if placed.where[n] is not None}
     elsewhere = {r for r, n in placed.moved_in.items() if placed.where[n] != r}
     missing = [r for r in course.marked if r not in have and r not in elsewhere]
-    lacking = _lacking(placed, keys, have, course)
+    lacking = _lacking(placed, keys, course)
 
     cells = [(keys[n], _own_cell(placed.cells[n])) for n in keys if placed.where[n] is None]
     for r, n in have.items():
@@ -341,11 +343,12 @@ def _repaired(found: Found, course: Course, notes: Notes) -> tuple[NotebookNode,
     return notebook, tuple(course.called(r) for r in lost)
 
 
-def _lacking(placed: Placed, kept, have: dict[int, int], course: Course) -> dict[int, set[str]]:
+def _lacking(placed: Placed, kept, course: Course) -> dict[int, set[str]]:
     """The release's plain code cells without which names would be missing, and these names."""
     theirs = [n for n in kept if placed.where[n] not in course.locked]
     names = {name for n in theirs for name in defined(placed.cells[n].source)}
-    plain = [r for r, marks in enumerate(course.marks) if not marks]
+    answered = course.quiz.intersection(placed.where[n] for n in kept)
+    plain = [r for r, marks in enumerate(course.marks) if not marks and r not in answered]
     code = [r for r in plain if course.cells[r].cell_type == "code"]
     return {r: lost for r in code if (lost := defined(course.cells[r].source) - names)}
 

@@ -2,6 +2,8 @@
 
 By nbgrader's marks or the cell's id; where an editor lost both, by the same text; an exercise also
 by the function that it asks for, and a written answer by standing below its question.
+
+In what follows `n` is the place of a cell that was handed in, `r` that of a cell of the release.
 """
 
 import re
@@ -27,21 +29,25 @@ class Course:
         self.cells = release.cells
         self.texts = [plain(cell.source) for cell in self.cells]
         self.marks = [cell.metadata.get("nbgrader", {}) for cell in self.cells]
-        self.marked = [n for n, marks in enumerate(self.marks) if marks]
-        self.by_mark = {self.marks[n].get("grade_id"): n for n in self.marked}
-        self.by_id = {cell.id: n for n, cell in enumerate(self.cells) if "id" in cell}
-        self.locked = {n for n in self.marked if is_locked(self.cells[n])}
-        self.answers = [n for n in self.marked if is_solution(self.cells[n])]
+        self.marked = [r for r, marks in enumerate(self.marks) if marks]
+        self.by_mark = {self.marks[r].get("grade_id"): r for r in self.marked}
+        self.by_id = {cell.id: r for r, cell in enumerate(self.cells) if "id" in cell}
+        self.locked = {r for r in self.marked if is_locked(self.cells[r])}
+        self.answers = [r for r in self.marked if is_solution(self.cells[r])]
+        # a graded quiz is answered in a cell that nbgrader has no mark for
+        is_quiz = any("hand_in(answers" in self.texts[r] for r in self.locked)
+        starts = (r for r, text in enumerate(self.texts) if text.startswith("answers = {"))
+        self.quiz = set(starts) if is_quiz else set()
         # an exercise is known by the functions that it asks for
-        code = [n for n in self.answers if self.cells[n].cell_type == "code"]
-        self.asked = {n: f for n in code if (f := functions(self.cells[n].source))}
+        code = [r for r in self.answers if self.cells[r].cell_type == "code"]
+        self.asked = {r: f for r in code if (f := functions(self.cells[r].source))}
 
     @cached_property
     def checked_by(self) -> dict[int, int]:
         """For each check the answer before it."""
-        checks = [n for n in self.marked if n in self.locked and is_grade(self.cells[n])]
-        before = {n: [a for a in self.answers if a < n] for n in checks}
-        return {n: found[-1] for n, found in before.items() if found}
+        checks = [r for r in self.marked if r in self.locked and is_grade(self.cells[r])]
+        before = {r: [a for a in self.answers if a < r] for r in checks}
+        return {r: found[-1] for r, found in before.items() if found}
 
     def recognised(self, cell: Cell) -> int | None:
         """By what nbgrader or Jupyter wrote into it; a plain cell must still be of its kind."""
@@ -49,11 +55,11 @@ class Course:
         if mark in self.by_mark:
             return self.by_mark[mark]
         found = [self.by_id[id_] for id_ in cell.ids if id_ in self.by_id]
-        right = [n for n in found if self.marks[n] or self.cells[n].cell_type == cell.type]
+        right = [r for r in found if self.marks[r] or self.cells[r].cell_type == cell.type]
         return right[0] if right else None
 
-    def called(self, n: int) -> str:
-        return self.marks[n].get("grade_id", "")
+    def called(self, r: int) -> str:
+        return self.marks[r].get("grade_id", "")
 
 
 def plain(source: str) -> str:
@@ -139,6 +145,9 @@ def _apart(cells: list[Cell], course: Course) -> list[Cell]:
 
 
 class Matching:
+    """Finds each cell's place in the release, by one sign after the other: `where[n]` is r, or None
+    for what is the student's own. What one step has placed the next ones build on."""
+
     def __init__(self, cells: list[Cell], course: Course):
         self.cells, self.course = cells, course
         self.texts = [plain(cell.source) for cell in cells]

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import sys
+from contextlib import suppress
 from fnmatch import fnmatch
 from html import escape
 from pathlib import Path
@@ -21,11 +22,13 @@ import bleach
 import nbformat
 from bleach.css_sanitizer import CSSSanitizer
 from jinja2 import pass_context
-from nbconvert.exporters import NotebookExporter
+from nbconvert.exporters import HTMLExporter, NotebookExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
-from nbformat.v4 import new_markdown_cell
+from nbformat.v4 import new_markdown_cell, new_output
+from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.preprocessors import GetGrades, NbGraderPreprocessor, SaveAutoGrades
+from nbgrader.server_extensions import formgrader
 from nbgrader.utils import is_grade, parse_utc
 from traitlets import Bool, Float, Integer, List
 
@@ -69,6 +72,14 @@ def configure(c, folder: str | Path) -> None:
         f"{here}.ShowGrades",
         "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
     ]
+    c.GenerateFeedback.force = True  # a page that is older than the points is of no use
+    c.GenerateFeedback.exporter_class = f"{here}.FeedbackPage"
+    c.FeedbackPage.template_name = "feedback_page"
+    c.FeedbackPage.template_file = "page.html.j2"
+    c.FeedbackPage.extra_template_basedirs = [
+        str(Path(__file__).with_name("templates")),
+        str(Path(formgrader.__file__).with_name("templates")),
+    ]
     c.HTMLExporter.preprocessors = [f"{here}.Harmless"]
     c.HTMLExporter.filters = {
         "markdown2html": f"{here}.markdown",
@@ -106,9 +117,10 @@ class Submissions(NotebookExporter):
         self.folder = Path(self.parent.coursedir.root)
         self.submitted = self.folder / self.parent.coursedir.submitted_directory
         # nbgrader has listed what was handed in, and takes nothing up before it has its exporter
-        self.odd_times = {}
+        self.odd_times, self.before = {}, {}
         for place in self.parent.assignments:
             self.parent.assignments[place] = self._notebooks(Path(place))
+            self.before.update(self._before(Path(place)))
             self.odd_times[place] = _readable_time(Path(place))
             self._leave_alone(Path(place))
 
@@ -124,6 +136,21 @@ class Submissions(NotebookExporter):
         wanted = self.parent.coursedir.notebook_id
         names = self.released(place.name)
         return [str(place / f"{name}.ipynb") for name in names if fnmatch(name, wanted)]
+
+    def _before(self, place: Path) -> dict[tuple, tuple]:
+        """The points, and whether somebody has to look, of what lies here under another name:
+        nbgrader counts it as zero and settled before it has read anything."""
+        coursedir, found = self.parent.coursedir, {}
+        assignment, student = place.name, place.parent.name
+        for notebook in map(Path, self.parent.assignments[str(place)]):
+            if notebook.exists():
+                continue
+            with Gradebook(coursedir.db_url, coursedir.course_id) as book, suppress(MissingEntry):
+                handed_in = book.find_submission_notebook(notebook.stem, assignment, student)
+                for grade in handed_in.grades:
+                    key = assignment, student, notebook.stem, grade.name
+                    found[key] = grade.auto_score, grade.needs_manual_grade
+        return found
 
     def _leave_alone(self, place: Path) -> None:
         """nbgrader copies what lies beside a notebook, wherever a link leads and whatever it is."""
@@ -149,13 +176,18 @@ class Submissions(NotebookExporter):
         resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
         return self.from_notebook_node(_with_notes(self.received), resources, **kwargs)
 
-    def finished(self, ungraded: dict[str, str], work: str) -> None:
+    def finished(self, ungraded: dict[str, str], work: str, points: float) -> None:
         checks, seconds = self.executed.checks, self.executed.seconds
         said = {"not graded": ungraded, "work": work, "checks": checks, "seconds": seconds}
-        self._note(**said)
+        self._note(**said, points=points)
 
     def _note(self, **said) -> None:
         notes.write(*self.about, lines=self.lines, **said)
+
+
+# nbgrader reads 01.12. as the 12th of January, and an offset such as +0200 as seconds.
+_A_TIME = "2026-11-20 18:00:00 UTC"
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z| [A-Za-z][\w/]*)?")
 
 
 def _everything(place: Path) -> list[Path]:
@@ -173,18 +205,21 @@ def _may_be_copied(file: Path) -> bool:
 
 def _readable_time(place: Path) -> list[str]:
     """nbgrader stops at a time it cannot read, and formgrader then shows nobody's work."""
-    file = place / "timestamp.txt"
+    file, renamed = place / "timestamp.txt", place / "timestamp-unreadable.txt"
+    said = f"timestamp.txt says no time like {_A_TIME}, so nothing counts as late: it is renamed"
     if not os.path.lexists(file):
-        return []
+        return [said] if os.path.lexists(renamed) else []
     try:
         if file.is_symlink() or not file.is_file() or file.stat().st_size > 1000:
             raise ValueError("not a small file")
         text = file.read_text(encoding="utf-8").strip()
+        if text and not _TIME.fullmatch(text):
+            raise ValueError("nbgrader would take it for another time")
         if text:
             parse_utc(text)
     except (OSError, ValueError, OverflowError, TypeError):
-        file.rename(place / "timestamp-unreadable.txt")
-        return ["timestamp.txt says no time, so nothing counts as late: it is renamed"]
+        file.rename(renamed)
+        return [said]
     return []
 
 
@@ -268,7 +303,10 @@ class SaveGrades(SaveAutoGrades):
         self.ungraded = {}
         self.unchanged = exporter.known.get("work") == work
         nb, resources = super().preprocess(nb, resources)
-        exporter.finished(self.ungraded, work)
+        with Gradebook(self.db_url) as book:
+            names = self.notebook_id, self.assignment_id, self.student_id
+            points = book.find_submission_notebook(*names).score
+        exporter.finished(self.ungraded, work, points)
         return nb, resources
 
     def _add_score(self, cell, resources):
@@ -276,7 +314,8 @@ class SaveGrades(SaveAutoGrades):
         grade = self.gradebook.find_grade(
             name, self.notebook_id, self.assignment_id, self.student_id
         )
-        before, waiting = grade.auto_score, grade.needs_manual_grade
+        now = grade.auto_score, grade.needs_manual_grade
+        before, waiting = self.parent.before.get((*self.parent.about[1:], name), now)
         reason = not_graded(cell) or _pointless(cell) or self._unread(name)
         if not reason:
             try:
@@ -289,6 +328,16 @@ class SaveGrades(SaveAutoGrades):
         if self.unchanged and grade.manual_score is not None and grade.auto_score == before:
             grade.needs_manual_grade = waiting
         self.gradebook.db.commit()
+
+    def _add_comment(self, cell, resources):
+        super()._add_comment(cell, resources)
+        name = cell.metadata.nbgrader.grade_id
+        if reason := self._unread(name):  # nbgrader would call its empty place no response
+            comment = self.gradebook.find_comment(
+                name, self.notebook_id, self.assignment_id, self.student_id
+            )
+            comment.auto_comment = f"Nobody has read this: {clean(reason)}."
+            self.gradebook.db.commit()
 
     def _unread(self, name: str) -> str:
         """Why nobody has seen the answer; nbgrader would take its empty place for no response."""
@@ -340,6 +389,15 @@ class ShowGrades(GetGrades):
         )
         if grade.auto_score is None and grade.manual_score is None:
             cell.metadata.nbgrader.score, self.open = math.nan, True
+        elif cell.cell_type == "code" and grade.manual_score not in (None, grade.auto_score):
+            points = f"{grade.manual_score:g} of {cell.metadata.nbgrader.points:g} points"
+            before = " for what you had handed in before" if grade.needs_manual_grade else ""
+            given = new_output("stream", text=f"Your instructor gave {points}{before}.\n")
+            cell.outputs.insert(1, given)
+
+
+class FeedbackPage(HTMLExporter):
+    """What a student gets back, by a template of its own."""
 
 
 def rounded(number: float, digits: int = 0) -> float | str:

@@ -24,7 +24,8 @@ def read(folder: Path, assignment: str, student: str) -> dict[str, dict]:
 def write(folder: Path, assignment: str, student: str, notebook: str, **said) -> None:
     """Replace what is said about one notebook: lines for the instructor, checks that have no
     verdict with the reason, a digest of the work, what went wrong with grading itself, the verdicts
-    on the checks, and how long it took to run and to judge."""
+    on the checks, how long it took to run and to judge, and the points that it had then, from which
+    follows what being late costs."""
     _save(folder, assignment, student, read(folder, assignment, student) | {notebook: said})
 
 
@@ -63,7 +64,7 @@ def _replace(file: Path, content: dict) -> None:
 
 def _blank() -> dict:
     blank = {"lines": [], "not graded": {}, "work": "", "failed": ""}
-    return {**blank, "checks": {}, "seconds": {}}
+    return {**blank, "checks": {}, "seconds": {}, "points": None}
 
 
 def _file(folder: Path, assignment: str, student: str) -> Path:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy
 
+from course_utils.grading.parsing import parse
+
 COURSE = Path(__file__).resolve().parents[1]
 ELSEWHERE = ("authoring", "cli.py", "jupyter", "lab.py")  # not for notebooks
 INSIDE = ("answers",)  # of `grading`, and whatever of it that imports
@@ -80,7 +82,7 @@ def _refuse(node: ast.FunctionDef | ast.ClassDef) -> None:
         for part in node.body:
             _refuse(part)
     else:
-        node.body = ast.parse(_REFUSAL).body
+        node.body = parse(_REFUSAL).body
 
 
 _REFUSAL = "from course_utils.exercises.delegation import refuse\nrefuse()"
@@ -98,7 +100,7 @@ def _refuse_all(path: Path) -> None:
 
 
 def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return parse(path.read_text(encoding="utf-8"))
 
 
 def _save(path: Path, tree: ast.Module) -> None:

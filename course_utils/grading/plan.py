@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from nbformat import NotebookNode
 
+from course_utils.grading.parsing import parse
+
 _LONGEST = 50_000  # characters of a cell that is read for names
 _MOST = 400_000  # characters of all cells together
 
@@ -170,5 +172,5 @@ def _parsed(source: str) -> ast.Module:
         return ast.Module([], [])
     for text in (source, MAGIC.sub(r"\1pass", source)):
         with suppress(Exception):
-            return ast.parse(text)
+            return parse(text)
     return ast.Module([], [])

@@ -5,6 +5,7 @@ bank. The student's process sees no class folder (`sandbox`), so it sees no key.
 """
 
 import ast
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +17,12 @@ from traitlets import Unicode
 
 from course_utils.grading.execution import Problem
 from course_utils.grading.nbgrader_parts import not_graded
+from course_utils.grading.parsing import parse
+from course_utils.grading.running import without_verdict
 from course_utils.quiz import graded, markup
 from course_utils.quiz.bank import Item, read
 from course_utils.quiz.judge import BadAnswer, judge, key
+from course_utils.study.panels import clean
 
 
 class Graded(NamedTuple):
@@ -33,7 +37,7 @@ def grade(answers: dict, items: list[Item]) -> list[Graded]:
 
 
 def _grade(item: Item, given) -> Graded:
-    solution = [text for text in (key(item), item.explanation) if text]
+    solution = _solution(item)
     if given is None:
         return Graded(item, 0.0, ["No answer.", *solution])
     try:
@@ -43,14 +47,24 @@ def _grade(item: Item, given) -> Graded:
     return Graded(item, verdict.score, verdict.says)
 
 
+def _solution(item: Item) -> list[str]:
+    return [text for text in (key(item), item.explanation) if text]
+
+
 class GradeQuizzes(NbGraderPreprocessor):
     """Puts points and feedback in place of what the student's process said."""
 
     bank = Unicode(help="The folder with the class's questions and keys").tag(config=True)
 
+    def preprocess(self, nb: NotebookNode, resources):
+        self.errors = []  # of the cells before
+        return super().preprocess(nb, resources)
+
     def preprocess_cell(self, cell: NotebookNode, resources, index):
+        failed = [o for o in cell.get("outputs", []) if o.output_type == "error"]
         asked = _questions(cell)
         if not asked:
+            self.errors += failed
             return cell, resources
         answers = _handed_in(cell)
         if answers is None and not_graded(cell):
@@ -59,11 +73,17 @@ class GradeQuizzes(NbGraderPreprocessor):
         unknown = [id_ for id_ in asked if id_ not in items]
         if unknown:
             raise Problem(f"The class's bank, {self.bank}, has no question {unknown[0]}.")
+        if answers is None and failed:  # a comma too few is no reason to lose every point
+            cause = (self.errors or failed)[-1]
+            why = f"no answers arrived: a cell failed ({cause.ename}: {cause.evalue})"
+            solutions = {"text/html": _solutions([items[id_] for id_ in asked])}
+            unjudged = new_output(**without_verdict(cell, clean(why)))
+            cell.outputs = [unjudged, *failed, new_output("display_data", solutions)]
+            return cell, resources
         results = grade(answers or {}, [items[id_] for id_ in asked])
         points = sum(result.score * result.item.points for result in results)
         data = {"text/plain": str(round(points, 2)), "text/html": feedback(results)}
         judged = new_output("execute_result", data, execution_count=cell.execution_count)
-        failed = [output for output in cell.outputs if output.output_type == "error"]
         cell.outputs = [judged, *failed]  # whatever else was said there does not count
         return cell, resources
 
@@ -72,7 +92,7 @@ def _questions(cell: NotebookNode) -> list[str]:
     """The ids that a locked, graded cell hands in. nbgrader has put its own text back before."""
     if cell.cell_type != "code" or not is_grade(cell) or "hand_in(" not in cell.source:
         return []
-    calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(parse(cell.source)) if isinstance(node, ast.Call)]
     handing = [call for call in calls if getattr(call.func, "id", "") == "hand_in"]
     return list(ast.literal_eval(handing[0].args[1])) if handing else []
 
@@ -96,5 +116,19 @@ def feedback(results: list[Graded]) -> str:
         sign = "✓" if score == 1 else "✗" if score == 0 else "◐"
         earned = f"{score * item.points:.4g} of {item.points:g}"
         parts.append(f"<p><strong>{sign} Question {n}: {earned}</strong></p>")
-        parts += [markup.html(text) for text in says]
+        parts += map(_html, says)
     return "".join(parts)
+
+
+def _solutions(items: list[Item]) -> str:
+    """What the student reads where no answer could be."""
+    parts = []
+    for n, item in enumerate(items, 1):
+        parts.append(f"<p><strong>Question {n}</strong></p>")
+        parts += map(_html, _solution(item))
+    return "".join(parts)
+
+
+def _html(text: str) -> str:
+    """JupyterLab shows feedback without scripts, so nothing would set its formulas."""
+    return markup.html(text, formula=lambda tex: escape(markup.spelled(tex)))

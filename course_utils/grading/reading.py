@@ -10,6 +10,8 @@ import re
 import warnings
 from typing import NamedTuple
 
+from course_utils.grading.parsing import parse
+
 MOST_ITEMS = 20_000_000  # a small file can hold lists that fill the memory
 MOST_CELLS = 5_000
 MOST_TEXT = 16 * 2**20  # in characters, of all cells
@@ -245,7 +247,7 @@ def statements(text: str) -> list[Cell]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            body = ast.parse(text).body
+            body = parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return [bare("code", text)]
     lines, cells = text.splitlines(), []

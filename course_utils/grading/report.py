@@ -1,4 +1,4 @@
-"""One assignment as its teacher needs it: what to explain again first, then everything else.
+"""One assignment as its instructor needs it: what to explain again first, then everything else.
 
 Reads what grading left, the gradebook and the notes, and runs nothing. `gather` makes plain data of
 it, `tallies` and what follows count, `lines` says it in a terminal and `report_page` on a page.
@@ -22,13 +22,17 @@ from typing import NamedTuple
 from course_utils.grading import classes, notes, plan
 from course_utils.study.panels import clean, table
 
-STATES = ("right", "partly", "wrong", "not attempted", "not graded", "by hand")
+STATES = ("right", "partly", "wrong", "not attempted", "not graded", "to grade by hand")
 RIGHT, PARTLY, WRONG, EMPTY, UNGRADED, BY_HAND = STATES
 SIGNS = dict(zip(STATES, "✓◐✗○?✎", strict=True))
 
 SHARED = 3  # what a student wrote is shown without names if this many wrote the very same
 FEW = 5  # with fewer results a row of the picture would as good as name its student
 WHY_UNKNOWN = "nobody wrote down why"
+
+_TOPICS = 3  # exercises to explain again
+_KINDS = 4  # kinds of cases that are named
+_REASONS = 4
 
 
 class Exercise(NamedTuple):
@@ -273,6 +277,7 @@ def sayable(counted: Counter, found: Findings, names: bool) -> tuple[list[tuple[
 
 
 _RAISED = re.compile(r"(.*?: this raised \w+): .*")
+_LINE = re.compile(r" \(line \d+: `.*`\)$")  # of a student's own code
 
 
 def _kind(message: str) -> str:
@@ -309,7 +314,7 @@ def _tally(found: Findings, n: int, names: bool) -> Tally:
     results = [one.results[n] for one in found.graded]
     judged = _judged(results)
     failed = [r for r in results if r.state in (PARTLY, WRONG)]
-    messages = Counter(r.message for r in failed if r.message)
+    messages = Counter(_LINE.sub("", r.message) for r in failed if r.message)
     groups = Counter(group for r in failed for group in r.failed)
     partly = Counter(group for r in failed if r.state == PARTLY for group in r.failed)
     return Tally(
@@ -332,14 +337,15 @@ def _judged(results: list[Result]) -> list[float]:
     return [r.points for r in results if r.state in (RIGHT, PARTLY, WRONG, EMPTY)]
 
 
-def to_explain(counted: list[Tally], most: int = 3) -> list[Tally]:
+def to_explain(counted: list[Tally]) -> list[Tally]:
     """The exercises that the most students tried and did not get right."""
     checked = [one for one in counted if not one.exercise.by_hand and one.failed]
-    return sorted(checked, key=lambda one: -one.failed)[:most]
+    return sorted(checked, key=lambda one: -one.failed)[:_TOPICS]
 
 
 def verdict(one: Tally) -> str:
-    """
+    """How many of those who tried an exercise did not get it right, and how far they are from it.
+
     >>> task = Exercise("01", "check", "mask", 2.0, False)
     >>> states = Counter({RIGHT: 4, PARTLY: 1, WRONG: 3, EMPTY: 2})
     >>> verdict(Tally(task, states, 1.0, [], 0, []))
@@ -350,7 +356,7 @@ def verdict(one: Tally) -> str:
     return f"not right for {one.failed} of the {one.tried} who tried: {', '.join(parts)}.{more}"
 
 
-def kinds(one: Tally, most: int = 4) -> str:
+def kinds(one: Tally) -> str:
     """Which cases fail. A wrong answer fails nearly all of them, so the partly right ones say more.
 
     >>> task = Exercise("01", "check", "mask", 2.0, False)
@@ -360,9 +366,9 @@ def kinds(one: Tally, most: int = 4) -> str:
     """
     if 4 * one.states[PARTLY] >= one.failed:
         partly = [f"{group} ({count})" for group, _, count in one.groups if count]
-        return f"Where it is partly right, it fails in: {'; '.join(partly[:most])}."
-    every = sorted(one.groups, key=lambda row: -row[1])
-    return f"It fails in: {'; '.join(f'{group} ({count})' for group, count, _ in every[:most])}."
+        return f"Where it is partly right, it fails in: {'; '.join(partly[:_KINDS])}."
+    every = sorted(one.groups, key=lambda row: -row[1])[:_KINDS]
+    return f"It fails in: {'; '.join(f'{group} ({count})' for group, count, _ in every)}."
 
 
 def remarks(found: Findings, counted: list[Tally]) -> Iterator[str]:
@@ -382,23 +388,24 @@ def remarks(found: Findings, counted: list[Tally]) -> Iterator[str]:
         )
 
 
-def reasons(found: Findings, names: bool, most: int = 4) -> str:
+def reasons(found: Findings, names: bool) -> str:
     """Why something could not be graded, with the numbers of students."""
     counted: Counter = Counter()
     for one in found.graded:
         counted.update({r.message for r in one.results if r.state == UNGRADED})
     shown, withheld = sayable(counted, found, names)
-    listed = [f"{cut(text, 200)} ({count})" for text, count in shown[:most]]
-    others = ["other reasons"] if withheld or shown[most:] else []
+    listed = [f"{cut(text, 200)} ({count})" for text, count in shown[:_REASONS]]
+    others = ["other reasons"] if withheld or shown[_REASONS:] else []
     return "; ".join([*listed, *others])
 
 
 def to_do(found: Findings, counted: list[Tally], names: bool) -> Iterator[str]:
-    """What waits for the teacher."""
+    """What waits for the instructor."""
     if found.to_grade:
         again = sum(one.standing.failed != classes.WAITING[0] for one in found.to_grade)
         also = f" ({again} handed in again since the last grading)" if again else ""
-        yield f"{students(found.to_grade)} to grade{also}: `course class grade {found.assignment}`."
+        who = students(found.to_grade)
+        yield f"{who} not graded yet{also}: `course class grade {found.assignment}`."
     if found.stopped:
         who = students(found.stopped)
         yield f"Grading itself failed for {who}: `course class status` says why."
@@ -406,13 +413,14 @@ def to_do(found: Findings, counted: list[Tally], names: bool) -> Iterator[str]:
     if open_:
         yield (
             f"{students(open_)} could not be graded, in whole or in part: {reasons(found, names)}. "
-            "They have no sum of points yet, and no zero: give points in formgrader, or mend it "
-            "and grade again."
+            "They have no sum of points yet, and no zero: give points in formgrader "
+            "(`course class open`), or mend it and grade again "
+            f"(`course class grade {found.assignment}`)."
         )
     waiting = [one for one in counted if one.states[BY_HAND]]
     if waiting:
         which = ", ".join(f"{one.exercise.name} ({one.states[BY_HAND]})" for one in waiting)
-        yield f"Wait for a human in formgrader: {which}."
+        yield f"To grade by hand in formgrader (`course class open`): {which}."
     unnoted = [one for one in found.graded if not one.noted]
     if unnoted:
         yield (
@@ -446,7 +454,7 @@ def about_points(spread: Points) -> str:
     if not spread.scores:
         return "Nobody has a sum of points yet."
     if spread.of <= 0:
-        return f"All {number(spread.waiting)} points wait for a human."
+        return f"All {number(spread.waiting)} points are still to grade by hand."
     low, high = spread.scores[0], spread.scores[-1]
     median = statistics.median(spread.scores)
     full = sum(score >= spread.of - 1e-6 for score in spread.scores)
@@ -455,7 +463,7 @@ def about_points(spread: Points) -> str:
         f"{number(spread.of)} points. All points: {full}; none: {spread.scores.count(0)}."
     ]
     if spread.waiting:
-        parts.append(f"{number(spread.waiting)} more points wait for a human for everybody.")
+        parts.append(f"For everybody {number(spread.waiting)} more points are to grade by hand.")
     if spread.late:
         parts.append(f"{several(spread.late, 'student')} lost points for being late.")
     if spread.missing:
@@ -696,7 +704,7 @@ def _everybody(found: Findings) -> Iterator[str]:
 def outside(found: Findings) -> list[tuple[list[Student], str]]:
     """Those who are in no table."""
     return [
-        (found.to_grade, "To grade"),
+        (found.to_grade, "Not graded yet"),
         (found.stopped, "Grading itself failed"),
         (found.absent, "Nothing handed in"),
     ]

@@ -73,7 +73,7 @@ def page(found: Findings, names: bool) -> str:
     parts = [tag("h1", title), tag("p", report.headline(found), " ", made, class_="quiet whole")]
     parts += _start(found, counted, names)
     if found.graded:
-        parts += _exercises(found, counted)
+        parts += _exercises(counted)
         parts += _points(report.points(found, counted))
         parts += _who(found, names)
         parts += _messages(counted)
@@ -133,7 +133,7 @@ def _quote(text: str, count: int) -> Html:
     )
 
 
-def _exercises(found: Findings, counted: list[Tally]) -> Iterator[Html]:
+def _exercises(counted: list[Tally]) -> Iterator[Html]:
     yield tag("h2", "Exercises")
     rows = report.exercise_rows(counted)
     drawn = [[*row[:3], _shares(one), *row[3:]] for row, one in zip(rows, counted, strict=True)]
@@ -142,7 +142,7 @@ def _exercises(found: Findings, counted: list[Tally]) -> Iterator[Html]:
     yield tag(
         "p",
         "Students in each state; points possible, and on average of those with a verdict. ",
-        "“Partly” has some of the points. “By hand” waits for a human.",
+        "“Partly” has some of the points; “not graded” could not be graded.",
         class_="quiet",
     )
 
@@ -183,7 +183,7 @@ _MEANING = {
     WRONG: "wrong",
     EMPTY: "not attempted",
     UNGRADED: "could not be graded",
-    BY_HAND: "waits for a human",
+    BY_HAND: "to grade by hand",
 }
 
 

@@ -44,7 +44,7 @@ def serve(settings: dict) -> None:
     control = socket.socket(fileno=os.dup(0))
     _nothing_on([0, 1])
     try:
-        _enter(walls, settings)
+        _enter(walls)
         trial = _Job(walls, settings["kept"], lambda: os._exit(0))
         ended = trial.finish(control=None, limits=_NARROW)
         if ended != {"status": 0}:
@@ -84,7 +84,7 @@ def serve(settings: dict) -> None:
             os.close(each)
 
 
-def _enter(walls, settings: dict) -> None:
+def _enter(walls) -> None:
     """What cannot be done by bubblewrap: root becomes an ordinary user with a /proc of its own."""
     if os.getuid() == 0:
         # bubblewrap covers parts of root's /proc, and from a covered one no job could get its own
@@ -324,7 +324,7 @@ def _reap(walls, report: socket.socket, work, keep: list[int]) -> None:
             walls.readable_by_others(True)
             os.setsid()
             _nothing_on([0, 1, 2])
-            os.nice(19)  # who watches goes first; where nobody else computes it costs nothing
+            os.nice(5)  # who watches goes first, and nobody starves beside a busy neighbour
             work()
         os._exit(1)
     for each in keep:

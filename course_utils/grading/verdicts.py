@@ -165,11 +165,11 @@ def _outcome(seen: dict) -> Outcome:
         raise ValueError("the inputs are no list")
     if outcome.error is None:
         return outcome
-    types, text, stub = (outcome.error[part] for part in ("types", "text", "stub"))
-    if not types or not all(isinstance(part, str) for part in [*types, text]):
+    types, text, line, stub = (outcome.error[part] for part in ("types", "text", "line", "stub"))
+    if not types or not all(isinstance(part, str) for part in [*types, text, line]):
         raise ValueError("an error without a name")
-    types = [clean(name)[:100] for name in types]
-    return outcome._replace(error={"types": types, "text": text[:300], "stub": stub is True})
+    said = {"types": [clean(name)[:100] for name in types], "text": text[:300], "line": line[:200]}
+    return outcome._replace(error={**said, "stub": stub is True})
 
 
 # --- What a student reads -------------------------------------------------------------------------

@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 HOUSE = HERE.parents[1]
 LESSON = "03_unstructured_pruning"
 ASSIGNMENT = "03"
-STEP, GIGABYTES = 5, 2
+STEP, GIGABYTES = 8, 2
 SCRATCH = 512 * 2**20  # as `sandbox.Limits` has it
 LIMITS = f"""
 c.ExecuteIsolated.seconds_per_cell = {STEP}
@@ -216,7 +216,7 @@ def secret_numbers(folder: Path) -> list[str]:
 
 
 def add_by_hand(folder: Path, student: str) -> None:
-    """What a teacher has entered about one student, which no other student's work may touch."""
+    """What an instructor has entered about one student, which no other student's work may touch."""
     from course_utils.grading import classes
 
     with classes.nbgrader(folder) as app, classes.gradebook_of(app) as gradebook:
@@ -385,6 +385,7 @@ def _graded(folder: Path, listeners: Listeners, hostile, only: tuple[str, ...]) 
         "mark": mark,
         "names": names,
         "alone": before,
+        "printed alone": alone["printed"],
         "together": grades(folder),
         "secrets": secret_numbers(folder),
         "grading": together,

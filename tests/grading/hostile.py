@@ -504,20 +504,22 @@ while True:
 """,
         "(ran longer|started more|crashed|ended|used more)",
     ),
-    attack(
+    Notebook(  # however it ends: on a busy machine time is up before memory is
         "fills_memory",
         "Takes memory in one process, four times what it may.",
-        """
+        {
+            "first": f"""{REACH}
 kept = []
 try:
     while len(kept) < 4 * @GIGABYTES@ * 16:
         kept.append(bytearray(b"x") * 2**26)
-    reach("memory", lambda: f"{len(kept)} times 64 MiB")
+    reach("memory", lambda: f"{{len(kept)}} times 64 MiB")
 except MemoryError:
     pass
 finally:
     kept.clear()
-""",
+"""
+        },
         line="(used more than|ran longer|^$)",
     ),
     ended(
@@ -950,7 +952,8 @@ real, seen = answers._as_dict, iter([
     {{"untouched": None, "not_callable": None, "delegated": None, "outcomes": {{None: None}}}},
     [1, 2, 3],
     {{"untouched": False, "not_callable": "", "delegated": [], "outcomes": {{"ordinary weights":
-        [{{"returned": 1, "inputs": 2, "error": {{"types": [], "text": 3, "stub": "no"}}}}]}}}},
+        [{{"returned": 1, "inputs": 2,
+           "error": {{"types": [], "text": 3, "line": 4, "stub": "no"}}}}]}}}},
     "correct",
 ])
 answers._as_dict = lambda observed: next(seen)

@@ -377,10 +377,15 @@ STRANGE = {
     "fewer cases": lambda: {g: each[:1] for g, each in all_outcomes().items()},
     "no inputs": lambda: all_outcomes(inputs=None),
     "other inputs": lambda: all_outcomes(inputs=[1]),
-    "an error without a name": lambda: all_outcomes(error={"types": [], "text": "", "stub": 0}),
+    "an error without a name": lambda: all_outcomes(
+        error={"types": [], "text": "", "line": "", "stub": 0}
+    ),
+    "an error in a line that is none": lambda: all_outcomes(
+        error={"types": ["E"], "text": "", "line": 7, "stub": False}
+    ),
     "an error that is none": lambda: all_outcomes(error="ValueError"),
     "an error full of noise": lambda: all_outcomes(
-        error={"types": ["\x1b[2J" * 999], "text": "\x1b]0;" * 10**5, "stub": "yes"}
+        error={"types": ["\x1b[2J" * 999], "text": "\x1b]0;" * 10**5, "line": "\x07", "stub": "yes"}
     ),
     "huge": lambda: all_outcomes(returned=torch.zeros(10**6)),
     "complex": lambda: all_outcomes(returned=torch.zeros(3, dtype=torch.complex64)),

@@ -17,22 +17,12 @@ import a_class
 import pytest
 from a_class import LESSON, hand_in, worth
 
-from course_utils.grading import batch, notes, running, workers
+from course_utils.grading import batch, notes, workers
 from course_utils.grading.batch import Batch, spoken
 from course_utils.grading.execution import Settings
 from course_utils.grading.nbgrader_parts import released
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return a_class.make(tmp_path_factory.mktemp("template") / "pruning")
-
-
-@pytest.fixture
-def folder(template, tmp_path):
-    return a_class.copied(template, tmp_path / "pruning")
 
 
 class Play:
@@ -168,8 +158,7 @@ def test_times_are_spoken_no_more_exactly_than_they_are_known(seconds, says):
     assert spoken(seconds) == says
 
 
-def test_a_run_leaves_a_record_of_its_times(folder, monkeypatch):
-    monkeypatch.setattr(running, "perform", a_class.perform)
+def test_a_run_leaves_a_record_of_its_times(folder):
     for student in ("ann", "bob"):
         hand_in(folder, student, first=worth(1), second=f"# {student}")
     said, _ = a_class.graded(folder)
@@ -298,8 +287,7 @@ def test_a_bar_says_how_far_it_is_and_how_long_it_still_takes(eight):
     assert re.search(r"[3-7] of 8 .*about \d+ s left", terminal.screen)
 
 
-def test_where_nobody_looks_no_bar_is_drawn(eight, monkeypatch, capsys):
-    monkeypatch.setattr(running, "perform", a_class.perform)
+def test_where_nobody_looks_no_bar_is_drawn(eight, capsys):
     from course_utils.grading import classes
 
     assert classes.grade(eight, "01") == 0

@@ -21,7 +21,7 @@ from nbgrader.api import Gradebook
 from nbgrader.converters import GenerateAssignment
 
 from course_utils import cli
-from course_utils.grading import classes, notes, report, report_page, running
+from course_utils.grading import classes, notes, report, report_page
 from course_utils.grading.report import (
     BY_HAND,
     EMPTY,
@@ -45,16 +45,6 @@ HARMLESS |= {"ul", "li", "b", "strong", "code", "blockquote", "span", "bdi", "di
 HARMLESS |= {"thead", "tbody", "tr", "th", "td", "details", "summary", "svg", "defs", "pattern"}
 HARMLESS |= {"rect", "g", "text"}
 SECONDS = {"cells": 2.0, "verdicts": 0.5}
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return a_class.make(tmp_path_factory.mktemp("template") / "pruning")
-
-
-@pytest.fixture
-def folder(template, tmp_path):
-    return a_class.copied(template, tmp_path / "pruning")
 
 
 def enter(folder, students, assignment="01"):
@@ -240,6 +230,15 @@ def test_messages_with_words_of_their_own_count_together_by_their_error(folder, 
     for names in (False, True):
         text, _ = made(folder, tmp_path, names)
         assert "4 students: first(1): this raised NameError, in various words." in Page(text).text
+        assert "zebra" not in text
+
+
+def test_a_line_of_a_students_code_is_nobody_elses(folder, tmp_path):
+    said = "first(1): this raised ValueError: nothing is left (line 3: `zebra = values.max()`)"
+    enter(folder, {f"w{n}": {"points": points(0, 4), **wrong("first", said)} for n in range(4)})
+    for names in (False, True):
+        text, _ = made(folder, tmp_path, names)
+        assert "4 students: first(1): this raised ValueError: nothing is left" in Page(text).text
         assert "zebra" not in text
 
 
@@ -534,8 +533,8 @@ def test_nothing_is_graded_yet(folder, tmp_path):
         a_class.hand_in(folder, student, first=worth(1))
     text, said = made(folder, tmp_path)
     assert "2 of 2 students handed in, nobody graded yet." in said
-    assert "2 students to grade: `course class grade 01`." in said
-    assert "2 students to grade" in Page(text).text
+    assert "2 students not graded yet: `course class grade 01`." in said
+    assert "2 students not graded yet" in Page(text).text
     assert "Nothing handed in" not in Page(made(folder, tmp_path, names=True)[0]).text
 
 
@@ -545,7 +544,7 @@ def test_what_was_handed_in_again_counts_when_it_is_graded(folder, tmp_path):
     stamp.write_text("2026-11-21 08:00:00 UTC", encoding="utf-8")
     _, said = made(folder, tmp_path)
     assert "2 of 2 students handed in, 1 graded." in said
-    assert "1 student to grade (1 handed in again since the last grading)" in said
+    assert "1 student not graded yet (1 handed in again since the last grading)" in said
 
 
 def test_what_was_graded_counts_when_its_files_are_gone(folder, tmp_path):
@@ -600,12 +599,13 @@ def test_what_a_human_gave_counts(folder, tmp_path):
     assert "Lowest among the answers graded by hand: why, 1.6 of 3 points on average." in said
 
 
-def test_points_that_wait_for_a_human_are_no_zeros(folder, tmp_path):
+def test_points_that_are_to_grade_by_hand_are_no_zeros(folder, tmp_path):
     enter(folder, {f"n{n}": {"points": points(2, 4, "waits")} for n in range(5)})
     text, said = made(folder, tmp_path)
-    assert "highest 6 of 6 points. All points: 5; none: 0. 3 more points wait for a human" in said
+    more = "All points: 5; none: 0. For everybody 3 more points are to grade by hand."
+    assert f"highest 6 of 6 points. {more}" in said.replace("\n", " ")
     assert "points, of 6" in text
-    assert "Wait for a human in formgrader: why (5)." in said
+    assert "To grade by hand in formgrader (`course class open`): why (5)." in said
 
 
 @pytest.fixture(scope="module")
@@ -647,12 +647,11 @@ def test_written_answers_alone(two_notebooks, tmp_path):
     folder = a_class.copied(two_notebooks, tmp_path / "pruning")
     enter(folder, {f"n{n}": {"points": {"why": "waits"}} for n in range(5)}, assignment="05")
     text, said = made(folder, tmp_path, assignment="05")
-    assert "All 3 points wait for a human." in said
+    assert "All 3 points are still to grade by hand." in said
     assert Page(text).row("why")[-1] == "5"
 
 
-def test_a_class_that_was_really_graded_fits(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "perform", a_class.perform)
+def test_a_class_that_was_really_graded_fits(folder, tmp_path):
     a_class.hand_in(folder, "ann", first=worth(1), second=worth(0.5), why="So.")
     a_class.hand_in(folder, "bob", first=worth(1), second="# crashes")
     a_class.graded(folder)

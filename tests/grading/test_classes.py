@@ -22,17 +22,6 @@ from course_utils.grading.sandbox import Limits
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return a_class.make(tmp_path_factory.mktemp("template") / "pruning")
-
-
-@pytest.fixture
-def folder(template, tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "perform", a_class.perform)
-    return a_class.copied(template, tmp_path / "pruning")
-
-
-@pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A class with all lessons, as `course class new` makes it, and the CPU seconds that took."""
     files = sorted((build.ROOT / "solutions").glob("[0-9][0-9]_*.py"))
@@ -110,7 +99,7 @@ def test_every_class_has_its_own_seed(whole, template):
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("a year's work", encoding="utf-8")
-    with pytest.raises(ValueError, match="not an empty folder"):
+    with pytest.raises(ValueError, match=r"not an empty folder\. Name another\."):
         classes.new(tmp_path, {LESSON: a_class.lesson()})
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -200,7 +189,7 @@ def test_one_line_per_student_and_a_summary(folder):
         "handed in": "3",
         "graded": "2",
         "could not be graded, in whole or in part": "1",
-        "with answers to grade by hand": "1",
+        "to grade by hand, in whole or in part": "1",
         "points: lowest, median, highest": "0, 2, 4 of 9",
     }
     assert f"  bob: `second` could not be graded: {WHY}" in text
@@ -265,7 +254,10 @@ def test_isolation_and_limits_are_what_the_class_says(folder, monkeypatch):
 def test_nothing_handed_in_and_no_such_assignment_are_said(folder):
     said, status = graded(folder)
     assert (said, status) == (
-        ["Nobody has handed in 01 yet: there is nothing in submitted/*/01."],
+        [
+            "Nobody has handed in 01 yet: there is nothing in submitted/*/01; with an exchange, "
+            "`nbgrader collect 01` brings it."
+        ],
         0,
     )
     with pytest.raises(ValueError, match="The assignments are 01; a new one"):
@@ -344,6 +336,46 @@ def test_status_tells_zero_from_not_graded_from_not_graded_yet(folder):
     ]
 
 
+def test_status_does_not_name_what_a_human_has_decided(folder):
+    hand_in(folder, "ann", first="# crashes", second="# crashes")
+    hand_in(folder, "bob", first="# crashes")
+    (folder / "submitted" / "dan" / "01").mkdir(parents=True)
+    graded(folder)
+
+    def give_points(student, *checks):
+        with classes.nbgrader(folder) as app, classes.gradebook_of(app) as gradebook:
+            for check in checks:
+                grade = gradebook.find_grade(check, LESSON, "01", student)
+                grade.manual_score, grade.needs_manual_grade = 1, False
+            gradebook.db.commit()
+
+    def named():
+        return [line.split()[1] for line in status(folder) if line.startswith("  01 ")]
+
+    assert named() == ["ann:", "bob:", "dan:"]
+    give_points("bob", "check-first")
+    give_points("ann", "check-first")  # the other one still waits
+    assert named() == ["ann:", "dan:"]
+    give_points("ann", "check-second")
+    give_points("dan", "check-first", "check-second")
+    assert named() == []
+
+
+def test_what_lies_in_the_folder_of_no_assignment_is_named(folder):
+    assert "no assignment" not in "".join(status(folder))
+    for place in ("new1/1/mine.ipynb", "new2/mine.ipynb", "new3/notes.txt", "new4/.git/x.ipynb"):
+        file = folder / "submitted" / place
+        file.parent.mkdir(parents=True)
+        file.touch()
+    named = "so that nobody grades it: submitted/new1/1, submitted/new2/mine.ipynb."
+    assert status(folder)[-1].endswith(named)
+    said, _ = graded(folder)
+    assert said[-1].endswith(named), "nobody has handed in where it is looked for"
+    hand_in(folder, "ann", first=worth(1))
+    said, _ = graded(folder)
+    assert any(line.endswith(named) for line in said)
+
+
 def test_status_knows_who_handed_in_again(folder):
     hand_in(folder, "ann", first=worth(1), stamp="2026-01-01 10:00:00 UTC")
     graded(folder)
@@ -351,8 +383,9 @@ def test_status_knows_who_handed_in_again(folder):
     hand_in(folder, "ann", first=worth(1), stamp="2026-01-02 10:00:00 UTC")
     row = next(line for line in status(folder) if line.startswith("01"))
     assert row.split() == ["01", "1", "1"]
-    headings = next(line for line in status(folder) if "to grade" in line)
-    assert row.rindex("1") == headings.index("to grade") + len("to grade") - 1
+    heading = "not graded yet"
+    headings = next(line for line in status(folder) if heading in line)
+    assert row.rindex("1") == headings.index(heading) + len(heading) - 1
 
 
 # --- The command ----------------------------------------------------------------------------------
@@ -378,7 +411,7 @@ def test_outside_a_class_one_is_told_what_to_do(tmp_path, monkeypatch, capsys):
 
 
 def test_course_class_alone_lists_its_verbs(capsys):
-    assert cli.main(["class"]) == 0
+    assert cli.main(["class"]) == 2
     said = capsys.readouterr().out
     assert all(verb in said for verb in ("new", "grade", "status", "export", "open"))
 

@@ -402,7 +402,7 @@ def test_a_notebook_that_keeps_crashing_keeps_to_its_time_as_well(monkeypatch, r
 
 
 def test_without_a_seed_nobody_is_graded(tmp_path):
-    with pytest.raises(Problem, match="secret seed"):
+    with pytest.raises(Problem, match=r"secret seed.*\. Bring back `\.grading/seed`"):
         execute(new_notebook(cells=two()), new_notebook(), {}, Settings(tmp_path))
 
 

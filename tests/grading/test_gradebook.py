@@ -3,22 +3,10 @@
 import sqlite3
 from contextlib import closing
 
-import a_class
 import pytest
 from a_class import graded, hand_in, standing, worth
 
-from course_utils.grading import classes, gradebook, running
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return a_class.make(tmp_path_factory.mktemp("template") / "pruning")
-
-
-@pytest.fixture
-def folder(template, tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "perform", a_class.perform)
-    return a_class.copied(template, tmp_path / "pruning")
+from course_utils.grading import classes, gradebook
 
 
 def students_on_disk(folder) -> list[str]:

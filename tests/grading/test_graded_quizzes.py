@@ -20,8 +20,7 @@ from nbgrader_process import nbgrader
 from course_utils.authoring.execute import kernel_environment
 from course_utils.grading import classes
 from course_utils.grading.execution import Problem
-from course_utils.quiz import bank, graded
-from course_utils.quiz.export import graded as export
+from course_utils.quiz import bank, export, graded
 from course_utils.quiz.judge import BadAnswer
 
 BANK = """
@@ -162,12 +161,15 @@ def made(tmp_path_factory):
     """The class folder after all commands."""
     system_packages.need("bubblewrap")
     root = a_class.make(tmp_path_factory.mktemp("class") / "pruning")
+    with (root / classes.CONFIG).open("a", encoding="utf-8") as config:
+        config.write("\nc.ExecuteIsolated.seconds_per_cell = 3\n")
     class_bank = root / "bank"
     class_bank.mkdir()
     (class_bank / "01_quiz.yaml").write_text(BANK, encoding="utf-8")
     items = bank.load(class_bank)
     source = root / "source" / "quiz" / "quiz.ipynb"
-    said = export.write(items.values(), source)
+    source.parent.mkdir()
+    said = export.write("nbgrader", source, class_bank)
 
     handed_in = {
         "right": f"answers = {right_answers(items)}",
@@ -177,6 +179,9 @@ def made(tmp_path_factory):
         "crash": CRASH,
         "forger": FORGER,
         "vandal": VANDAL,
+        "no_comma": f"answers = {right_answers(items)}".replace(", ", " ", 1),
+        "no_quotes": "answers = {1: b, 2: 'a'}",
+        "endless": f"answers = {right_answers(items)}\nwhile True: pass",
     }
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with kernel_environment(PATH=path) as environment:
@@ -257,6 +262,27 @@ def test_answers_that_never_arrived_are_no_zero(made):
     assert list(crash.ungraded) == ["quiz_quiz"]
 
 
+@pytest.mark.parametrize(
+    ("student", "why", "shown"),
+    [
+        ("no_comma", "no answers arrived: a cell failed (SyntaxError: ", "SyntaxError"),
+        ("no_quotes", "no answers arrived: a cell failed (NameError: name 'b' is not", "'b' is"),
+        ("endless", "the cell that defines it ran longer than 3 s", "KeyboardInterrupt"),
+    ],
+)
+def test_answers_in_a_cell_that_fails_wait_for_a_human(made, student, why, shown):
+    with classes.nbgrader(made.root) as app, classes.gradebook_of(app) as gradebook:
+        standing = classes.standing(gradebook, made.root, "quiz", student)
+    assert standing.points is None
+    assert list(standing.ungraded) == ["quiz_quiz"]
+    assert standing.ungraded["quiz_quiz"].startswith(why)
+    assert "put back" not in str(standing)
+    page = feedback(made, student)
+    assert "your instructor decides" in page and "No answer" not in page
+    assert shown in page  # what the student can learn from, below what they wrote
+    assert ("Four times five." in page) == (student != "endless")  # to compare with
+
+
 def test_who_forges_the_number_of_points_gets_none(made):
     assert scores(made)["forger"] == 0
 
@@ -266,6 +292,7 @@ def test_the_explanation_stands_in_the_feedback_and_nowhere_before(made):
     assert "That is depth" in said
     assert "With the biases it would be 25." in said
     assert "Mask, then fine-tune." in said
+    assert "1 - n/N" in said and "$" not in said.partition("<body")[2]
     assert "◐ Question 2: 2 of 4" in said
     submitted = made.root / "submitted" / "half" / "quiz" / "quiz.ipynb"
     assert not [
@@ -314,8 +341,11 @@ def test_what_people_write_is_read(given, form, read):
 
 
 def test_a_bank_without_graded_questions_is_refused(tmp_path):
+    (tmp_path / "bank").mkdir()
+    text = BANK.replace("use: [graded]", "use: [exit]")
+    (tmp_path / "bank" / "01_quiz.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match="no question for graded use"):
-        export.write([], tmp_path / "quiz.ipynb")
+        export.write("nbgrader", tmp_path / "quiz.ipynb", tmp_path / "bank")
     assert not (tmp_path / "quiz.ipynb").exists()
 
 

@@ -128,10 +128,11 @@ def test_the_attack_ran_and_reached_nothing(batch, notebook):
 def test_honest_students_get_what_they_get_alone(batch):
     for student in HONEST_STUDENTS:
         alone, together = batch["alone"][student.name], batch["together"][student.name]
-        assert {n: together[n][0] for n in together} == {n: alone[n][0] for n in alone}
+        same = {n: together[n][0] for n in together} == {n: alone[n][0] for n in alone}
+        assert same, "\n".join(batch["printed alone"])
 
 
-def test_what_a_teacher_entered_about_others_is_untouched(batch):
+def test_what_an_instructor_entered_about_others_is_untouched(batch):
     assert batch["together"]["a_good_one"]["why_the_zeros_are_gone"][1] == 1.5
     assert batch["comment"] == "Good."
 

@@ -6,6 +6,7 @@ in for (`a_class.perform`), and tested in test_execution.py.
 """
 
 import os
+import re
 from pathlib import Path
 
 import a_class
@@ -16,17 +17,6 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from course_utils.grading import classes, nbgrader_parts, notes, running
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return a_class.make(tmp_path_factory.mktemp("template") / "pruning")
-
-
-@pytest.fixture
-def folder(template, tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "perform", a_class.perform)
-    return a_class.copied(template, tmp_path / "pruning")
 
 
 def by_command(folder, *flags):
@@ -191,18 +181,67 @@ def test_a_human_is_asked_again_only_when_the_work_has_changed(folder):
     assert grade_of(folder, "ann", "why") == (None, 3, True)
 
 
-def test_late_penalties_are_nbgraders_and_stay(folder):
+@pytest.mark.parametrize("way", [graded, by_command, lambda f: by_button(f)])
+def test_what_a_human_decided_stands_under_whatever_name_it_was_handed_in(folder, way):
+    hand_in(folder, "ann", name="my work.ipynb", first=worth(1), second="# crashes", why="So.")
+    way(folder)
+    assert grade_of(folder, "ann", "check-second") == (None, None, True)
+    change(folder, "ann", "why", manual_score=3, needs_manual_grade=False)
+    change(folder, "ann", "check-second", manual_score=1, needs_manual_grade=False)
+    change(folder, "ann", "check-first", manual_score=0, needs_manual_grade=False)
+    way(folder)
+    assert grade_of(folder, "ann", "why") == (None, 3, False)
+    assert grade_of(folder, "ann", "check-second") == (None, 1, False)
+    assert grade_of(folder, "ann", "check-first") == (2, 0, False)
+
+
+def test_an_answer_that_nobody_could_read_is_not_called_no_response(folder):
+    place = hand_in(folder, "ann", first=worth(1))
+    (place / f"{LESSON}.ipynb").write_text('{"cells": [', encoding="utf-8")
+    hand_in(folder, "bob", first=worth(1))
+    graded(folder)
+    with classes.nbgrader(folder) as app, classes.gradebook_of(app) as gradebook:
+        ann, bob = (gradebook.find_comment("why", LESSON, "01", s).comment for s in ("ann", "bob"))
+    assert ann.startswith("Nobody has read this: ")
+    assert bob == "No response."
+
+
+def nothing_for_late_work(folder):
     config = folder / "nbgrader_config.py"
     text = config.read_text(encoding="utf-8").replace("# c.LateS", "c.LateS")
     config.write_text(text, encoding="utf-8")
     with classes.nbgrader(folder) as app, classes.gradebook_of(app) as gradebook:
         gradebook.update_or_create_assignment("01", duedate="2026-01-01 12:00:00 UTC")
+
+
+def test_late_penalties_are_nbgraders_and_stay(folder):
+    nothing_for_late_work(folder)
     hand_in(folder, "ann", first=worth(1), stamp="2026-01-01 12:30:00 UTC")
     hand_in(folder, "bob", first=worth(1), stamp="2026-01-01 11:30:00 UTC")
     for _ in range(2):
         graded(folder)
         assert (standing(folder, "ann").points, standing(folder, "ann").penalty) == (0, 2)
         assert (standing(folder, "bob").points, standing(folder, "bob").penalty) == (2, 0)
+
+
+@pytest.mark.parametrize("way", [graded, by_command, by_button])
+def test_points_given_to_late_work_ask_for_grading_once_more(folder, way):
+    nothing_for_late_work(folder)
+    hand_in(folder, "ann", first=worth(1), why="So.", stamp="2026-01-01 12:30:00 UTC")
+    hand_in(folder, "bob", first=worth(1), why="So.", stamp="2026-01-01 11:30:00 UTC")
+    graded(folder)
+    assert standing(folder, "ann").problems() == []
+    with classes.nbgrader(folder) as app, classes.gradebook_of(app) as gradebook:
+        for student in ("ann", "bob"):
+            grade = gradebook.find_grade("why", LESSON, "01", student)
+            grade.manual_score, grade.needs_manual_grade = 1, False
+        gradebook.db.commit()
+    assert standing(folder, "ann").problems() == [
+        "points were given since: `course class grade 01` reckons anew what being late costs"
+    ]
+    assert (standing(folder, "ann").points, standing(folder, "bob").problems()) == (1, [])
+    way(folder)
+    assert (standing(folder, "ann").points, standing(folder, "ann").problems()) == (0, [])
 
 
 def test_what_can_be_graded_now_gets_its_points(folder):
@@ -269,7 +308,17 @@ def _far_away(file):
 _pipe = getattr(os, "mkfifo", Path.mkdir)
 
 
-@pytest.mark.parametrize("make", [_garbage, _binary, _far_away, Path.mkdir, _pipe])
+def _day_first(file):  # nbgrader takes it for the 12th of January
+    file.write_text("01.12.2026 10:00", encoding="utf-8")
+
+
+def _offset(file):  # nbgrader takes it for 200 seconds
+    file.write_text("2026-11-20 23:30:00 +0200", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "make", [_garbage, _binary, _far_away, _day_first, _offset, Path.mkdir, _pipe]
+)
 def test_a_time_that_nobody_can_read_stops_nothing(folder, make):
     from nbgrader.apps.api import NbGraderAPI
 
@@ -279,6 +328,8 @@ def test_a_time_that_nobody_can_read_stops_nothing(folder, make):
     said, status = graded(folder)
     assert (standing(folder, "ann").points, status) == (2, 0)
     assert any("ann: timestamp.txt says no time" in line for line in said)
+    said, _ = graded(folder)
+    assert any("ann: timestamp.txt says no time" in line for line in said), "until it is mended"
     extension = formgrader(folder)
     api = NbGraderAPI(extension.coursedir, parent=extension)
     assert [one["student"] for one in api.get_submissions("01")] == ["ann"]
@@ -440,16 +491,38 @@ def test_feedback_tells_what_has_no_points_yet_from_a_zero(folder):
     hand_in(folder, "mal", first="# crashes", second=worth(0), why="Because.")
     graded(folder)
     page = feedback_page(folder)
-    assert "Score: not graded yet / 9.0" in page
-    assert page.count("Score: not graded yet / 2.0") == 2  # in the list and above the cell
-    assert page.count("Score: 0.0 / 4.0") == 2
-    assert page.count("Score: not graded yet / 3.0") == 2
+    assert f"{LESSON}: not graded yet, 9.0 points" in page
+    listed = re.findall(r"<li><a href=.#([\w-]+).>([\w-]+)</a>: (.+)</li>", page)
+    assert listed == [
+        ("check-first", "check-first", "not graded yet, 2.0 points"),
+        ("check-second", "check-second", "0.0 of 4.0 points"),
+        ("why", "why", "not graded yet, 3.0 points"),
+    ]
+    assert page.count("Score: not graded yet / 2.0") == 1  # above the cell
+    assert page.count("Score: 0.0 / 4.0") == 1
+    assert page.count("Score: not graded yet / 3.0") == 1
+    assert "Your instructor gave" not in page
     with classes.nbgrader(folder) as app, classes.gradebook_of(app) as gradebook:
         notebook = gradebook.find_submission_notebook(LESSON, "01", "mal")
         for grade in notebook.grades:
             if grade.auto_score is None:
-                grade.manual_score = 1.5
+                grade.manual_score, grade.needs_manual_grade = 1.5, False
         gradebook.db.commit()
     page = feedback_page(folder)
     assert "not graded yet" not in page
-    assert "Score: 3.0 / 9.0" in page
+    assert f"{LESSON}: 3.0 of 9.0 points" in page
+    assert page.count("Your instructor gave 1.5 of 2 points.") == 1
+
+
+def test_feedback_says_whose_points_stand_over_what_was_judged(folder):
+    hand_in(folder, "mal", first="# crashes", second=worth(1))
+    graded(folder)
+    with classes.nbgrader(folder) as app, classes.gradebook_of(app) as gradebook:
+        grade = gradebook.find_grade("check-first", LESSON, "01", "mal")
+        grade.manual_score, grade.needs_manual_grade = 1.5, False
+        gradebook.db.commit()
+    hand_in(folder, "mal", first=worth(0), second=worth(1))
+    graded(folder)
+    page = feedback_page(folder)
+    said = "Your instructor gave 1.5 of 2 points for what you had handed in before."
+    assert page.count(said) == page.count("Your instructor gave") == 1
