@@ -1,1 +1,1 @@
-"""The pruning course: everything its notebooks import."""
+"""The pruning course: what its notebooks import, and what builds, serves and grades them."""

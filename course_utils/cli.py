@@ -33,7 +33,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="course",
         description="The pruning course: lessons in JupyterLab that check themselves.",
     )
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    parser.set_defaults(verb=_help, parser=parser)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
 
     def verb(name: str, run, says: str) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
@@ -42,8 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
     lab = verb("lab", _lab, "bring the lessons into the work folder and open JupyterLab on them")
     lab.add_argument("--work", type=Path, metavar="DIR", help="another folder than work/")
-    lab.add_argument("--port", type=_port, default=8888, help="8888, or the next one that is free")
-    lab.add_argument("--no-browser", action="store_true", help="only print the address to open")
+    _add_where_it_is_served(lab)
 
     verb("progress", _progress, "show what is done, lesson by lesson")
 
@@ -56,7 +56,12 @@ def _parser() -> argparse.ArgumentParser:
 
     export = verb("export", _export, "write the questions for another program")
     export.add_argument("format", choices=("anki", "moodle", "qti", "nbgrader"))
-    export.add_argument("file", type=Path, metavar="FILE")
+    export.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="where to write it, ending in .apkg, .xml, .zip or .ipynb",
+    )
     export.add_argument("--bank", type=Path, metavar="DIR", help="another bank than the course's")
     export.add_argument("--language", help="en, bg, vi or ko; the one that you chose if left out")
 
@@ -67,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     bank = verb("bank", _bank, "check the question bank, its translations and the glossary")
     bank.add_argument("--record", action="store_true", help="write down what has changed in it")
 
-    _class_verbs(verb("class", _class_help, "teach a class: make its folder, grade, export grades"))
+    _class_verbs(verb("class", _help, "teach a class: make its folder, grade, export grades"))
 
     checkpoints = verb("checkpoints", _checkpoints, "train the shipped checkpoints again")
     checkpoints.add_argument("--check", action="store_true", help="compare, and replace nothing")
@@ -75,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _class_verbs(group: argparse.ArgumentParser) -> None:
-    group.set_defaults(group=group)
+    group.set_defaults(parser=group)
     verbs = group.add_subparsers(title="verbs", metavar="VERB")
 
     def verb(name: str, run, says: str) -> argparse.ArgumentParser:
@@ -84,7 +89,9 @@ def _class_verbs(group: argparse.ArgumentParser) -> None:
         return sub
 
     new = verb("new", _class_new, "make a class folder with an assignment for each lesson")
-    new.add_argument("folder", type=Path, metavar="DIR")
+    new.add_argument(
+        "folder", type=Path, metavar="DIR", help="a folder that is empty, or not there yet"
+    )
 
     grade = verb("grade", _class_grade, "grade what was handed in, each notebook in isolation")
     grade.add_argument("assignment", metavar="ASSIGNMENT", help="such as 01")
@@ -111,7 +118,7 @@ def _class_verbs(group: argparse.ArgumentParser) -> None:
     verb("status", _class_status, "show how far each assignment is, and what is worth a look")
 
     report = verb(
-        "report", _class_report, "show what a class knows of a lesson, and what it misses"
+        "report", _class_report, "show what a class knows of an assignment, and what it misses"
     )
     report.add_argument("assignment", metavar="ASSIGNMENT", help="such as 01")
     report.add_argument(
@@ -123,14 +130,22 @@ def _class_verbs(group: argparse.ArgumentParser) -> None:
     page.required = False  # what nargs="?" means, but for a FILE behind --names too
 
     export = verb("export", _class_export, "write the grades for another program")
-    export.add_argument("--format", choices=("csv", "canvas", "moodle"), default="csv")
-    export.add_argument("file", nargs="?", type=Path, metavar="FILE")
+    export.add_argument(
+        "--format",
+        choices=("csv", "canvas", "moodle"),
+        default="csv",
+        help="csv if left out",
+    )
+    export.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="grades-FORMAT.csv in the class folder if left out",
+    )
 
     open_ = verb("open", _class_open, "open JupyterLab with formgrader on the class folder")
-    open_.add_argument(
-        "--port", type=_port, default=8888, help="8888, or the next one that is free"
-    )
-    open_.add_argument("--no-browser", action="store_true", help="only print the address to open")
+    _add_where_it_is_served(open_)
 
     homework = verb(
         "homework", _class_homework, "for students: fetch, validate and submit in JupyterLab"
@@ -138,10 +153,12 @@ def _class_verbs(group: argparse.ArgumentParser) -> None:
     homework.add_argument(
         "folder", nargs="?", type=Path, metavar="DIR", help="where homework lies; ~/homework"
     )
-    homework.add_argument(
-        "--port", type=_port, default=8888, help="8888, or the next one that is free"
-    )
-    homework.add_argument("--no-browser", action="store_true", help="only print the address")
+    _add_where_it_is_served(homework)
+
+
+def _add_where_it_is_served(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--port", type=_port, default=8888, help="8888, or the next one that is free")
+    verb.add_argument("--no-browser", action="store_true", help="only print the address to open")
 
 
 def _positive(text: str) -> int:
@@ -154,6 +171,12 @@ def _port(text: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not {text}")
     return int(text)
+
+
+def _help(asked: argparse.Namespace) -> int:
+    """For `course` and `course class` alone: nothing was asked, so nothing was done."""
+    asked.parser.print_help()
+    return 2
 
 
 def _lab(asked: argparse.Namespace) -> int:
@@ -206,10 +229,6 @@ def _build(asked: argparse.Namespace) -> int:
     from course_utils.authoring.build import build
 
     return build(asked.lessons, check=asked.check)
-
-
-def _class_help(asked: argparse.Namespace) -> None:
-    asked.group.print_help()
 
 
 def _class_new(asked: argparse.Namespace) -> None:
@@ -272,7 +291,7 @@ def _class_homework(asked: argparse.Namespace) -> int:
 
     folder = (asked.folder or Path.home() / "homework").expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    says = "Choose Assignment List in the menu Nbgrader, at"
+    says = "Save before you submit. Choose Assignment List in the menu Nbgrader, at"
     return lab.serve(folder, asked.port, not asked.no_browser, "lab", says, lab.HOMEWORK)
 
 

@@ -57,7 +57,7 @@ def run(root: Path = lab.REPOSITORY, work: Path = lab.WORK) -> int:
             "environment": partial(environment, root),
             "packages": partial(packages, root),
             "PyTorch": torch,
-            "work folder": partial(writable, work, f"{_program('course')} lab --work ~/pruning"),
+            **({} if where else {"work folder": _own_copies(work)}),
             "progress folder": progress_folder,
             "your progress": progress_file,
             "notebooks": partial(notebooks, root),
@@ -71,12 +71,17 @@ def run(root: Path = lab.REPOSITORY, work: Path = lab.WORK) -> int:
         print(f"\nFor the class in {where}:", flush=True)
         opened = _command("chmod", "u+rwx", where)
         teaching["class folder"] = partial(writable, where, opened)
+        teaching["exchange"] = partial(exchange, where)
         wrong += _told(teaching)
     else:
         print("\nOnly needed to grade a class:", flush=True)
         _told(teaching)
     print("\n" + _ending(wrong))
     return 1 if wrong else 0
+
+
+def _own_copies(work: Path) -> Look:
+    return partial(writable, work, f"{_program('course')} lab --work ~/pruning")
 
 
 def _told(looks: dict[str, Look]) -> int:
@@ -483,6 +488,25 @@ def class_folder() -> Path | None:
 
         return classes.find()
     return None
+
+
+def exchange(folder: Path) -> Finding:
+    """Whether homework can be released to accounts on this machine and collected from them."""
+    from nbgrader.exchange.default import ExchangeReleaseAssignment
+
+    from course_utils.grading import classes
+
+    if os.name == "nt":
+        return Finding("none on Windows; docs/grading.md says how work travels without", NOTE)
+    with classes.nbgrader(folder) as app:
+        place = Path(ExchangeReleaseAssignment(coursedir=app.coursedir, parent=app).root)
+    make = _command("sudo", "install", "-d", "-m", "1777", place)
+    needed = "only needed if students have accounts on this machine, as docs/grading.md says"
+    if not os.path.isdir(place):
+        return Finding(f"there is no {place}; {needed}", NOTE, make)
+    if place.stat().st_mode & 0o1777 != 0o1777:
+        return Finding(f"not everybody may hand in through {place}; {needed}", NOTE, make)
+    return Finding(f"{place}, where everybody may hand in")
 
 
 # --- What to type ---------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """`course lab`: the lessons in the learner's own folder, and JupyterLab open on the first of them.
 
-Learners edit copies. A lesson is copied once; when the course brings a newer version it lands
-beside the copy (01_topic-v2.ipynb) and never over it. The glossary holds no work, so a newer one
-takes its place, unless somebody wrote in it. What has been delivered is remembered by hash, so that
-neither an edited nor a deleted copy is taken for one that never came. JupyterLab runs as a process
-of its own and keeps the secret of its address to itself and its user.
+Learners edit copies. A lesson is copied once; a newer version takes the place of a copy that is as
+it was delivered, and lands beside any other (01_topic-v2.ipynb), never over it. The glossary is
+treated likewise. What has been delivered is remembered by hash, so that neither an edited nor a
+deleted copy is taken for one that never came. JupyterLab runs as a process of its own and keeps the
+secret of its address to itself and its user.
 """
 
-import hashlib
 import json
 import os
 import secrets
@@ -20,38 +19,50 @@ import urllib.request
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from urllib.parse import quote
 
+from course_utils.copies import (
+    at_hand,
+    copies,
+    digest,
+    digest_of,
+    read_record,
+    sorted_out,
+    write,
+    write_record,
+)
 from course_utils.lesson_changes import SAME, changes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOTEBOOKS = REPOSITORY / "notebooks"
 WORK = REPOSITORY / "work"
-START_PAGE = "00_start_here.ipynb"
+START_PAGE = "00"  # the number of its lesson
 GLOSSARY = "glossary.md"
-RECORD = ".versions.json"
 PATIENCE = 120  # seconds that JupyterLab may take to start
 
 # Settings that go before the user's own: no news or updates from the network, no chatter in the
-# terminal, and for learners no teacher's menus and pages of Markdown to read.
+# terminal, and for learners no instructor's menus and pages of Markdown to read.
 SETTINGS = Path(__file__).with_name("jupyter")
 TEACHING = SETTINGS / "teaching"
-HOMEWORK = SETTINGS / "homework"  # the assignment list and Validate, nothing of the teacher's
+HOMEWORK = SETTINGS / "homework"  # the assignment list and Validate, nothing of the instructor's
 
 
 def run(work: Path, port: int = 8888, browser: bool = True) -> int:
-    """Delivers the lessons, serves the folder until it is stopped, and returns the exit code."""
+    """Delivers the lessons, serves the folder until it is stopped, and returns the exit status."""
     work = work.expanduser().absolute()
-    for line in deliver(NOTEBOOKS, work):
+    for line in deliver(NOTEBOOKS, work, in_use=bool(_already_open(work, _servers()))):
         print(line)
-    page = f"lab/tree/{START_PAGE}" if (work / START_PAGE).exists() else "lab"
+    start = at_hand(START_PAGE, work)
+    page = f"lab/tree/{quote(start.name)}" if start else "lab"
     return serve(work, port, browser, page, "The course is at", SETTINGS)
 
 
 # --- The lessons in the work folder ---------------------------------------------------------------
 
 
-def deliver(notebooks: Path, work: Path) -> list[str]:
-    """Copies into `work` what has not been delivered yet; returns what to tell the learner."""
+def deliver(notebooks: Path, work: Path, in_use: bool = False) -> list[str]:
+    """Copies into `work` what has not been delivered yet; returns what to tell the learner. While
+    the folder is in use no copy is replaced: it may be open, with work that is not saved yet."""
     lessons = sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))
     if not lessons:
         raise FileNotFoundError(
@@ -62,7 +73,7 @@ def deliver(notebooks: Path, work: Path) -> list[str]:
         work.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=work):  # a learner will want to save, even if we do not
             pass
-        return _deliver(lessons, notebooks / GLOSSARY, work)
+        return _deliver(lessons, notebooks / GLOSSARY, work, in_use)
     except OSError as error:
         reason = error.strerror or error
         raise OSError(
@@ -71,69 +82,65 @@ def deliver(notebooks: Path, work: Path) -> list[str]:
         ) from error
 
 
-def _deliver(lessons: list[Path], glossary: Path, work: Path) -> list[str]:
-    delivered = _read_record(work)
-    new, newer, told = [], [], []
+def _deliver(lessons: list[Path], glossary: Path, work: Path, in_use: bool) -> list[str]:
+    delivered = read_record(work)
+    new, renewed, newer, told = [], [], [], []
     for lesson in lessons:
         content = lesson.read_bytes()
-        version = _digest(content)
-        copies = _copies(lesson.stem, work)
+        version = digest(content)
         known = delivered.setdefault(lesson.stem, [])
         # Without this, a lost record would bring a second copy of everything.
-        here = [_digest(copy.read_bytes()) for copy in copies]
-        if copies and version in known + here:
-            if version not in known:
-                known.append(version)
-            continue
-        different = _different(copies, content)
-        if different == SAME:
-            known.append(version)
-            continue
-        name = _free_name(lesson, len(known) + 1 if copies else 1, work)
-        _write(work / name, content)
+        here = {copy.name: digest_of(copy) for copy in copies(lesson.stem, work)}
+        mine, waiting = sorted_out(lesson.stem, work, known)
+        # A page that was open all the time has been saved over what was replaced below it.
+        saved_over = [n for n in here if delivered.get(n) == [version] and here[n] != version]
+        for name in saved_over:
+            del delivered[name]
+        if not here:
+            new.append(_free_name(lesson, 1, work))
+            write(work / new[-1], content)
+        elif version not in here.values() and (waiting or saved_over or version not in known):
+            different = _different(mine, content) if mine else []
+            if different != SAME:
+                replaced = waiting and not in_use
+                name = waiting.name if replaced else _free_name(lesson, len(known) + 1, work)
+                write(work / name, content)
+                (renewed if replaced else newer).append(name)
+                if replaced:
+                    delivered[name] = [version]
+                told += [f"  {name}: {' '.join(different)}"] if different else []
         if version not in known:
             known.append(version)
-        (newer if copies else new).append(name)
-        told += [f"  {name}: {' '.join(different)}"] if different else []
-    renewed = []
     if glossary.is_file():
         content, known = glossary.read_bytes(), delivered.setdefault(glossary.stem, [])
-        version, there = _digest(content), (work / GLOSSARY).is_file()
+        version, there = digest(content), (work / GLOSSARY).is_file()
         if name := _glossary_name(version, known, work):
-            _write(work / name, content)
+            write(work / name, content)
             (newer if name != GLOSSARY else renewed if there else new).append(name)
         if version not in known:
             known.append(version)
-    _write_record(work, delivered)
+    write_record(work, delivered)
     return [*_news(new, renewed, newer, work), *told]
 
 
-def _different(copies: list[Path], content: bytes) -> list[str]:
-    """What this version brings for whoever works in the latest of these copies."""
-    if not copies:
+def _different(mine: Path, content: bytes) -> list[str]:
+    """What this version brings for whoever works in that copy."""
+    try:
+        old = mine.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not for us to read: the newer version lies beside it all the same
         return []
-    mine = max(copies, key=lambda path: path.stat().st_mtime)
-    return changes(mine.read_text(encoding="utf-8", errors="replace"), content.decode("utf-8"))
+    return changes(old, content.decode("utf-8"))
 
 
 def _glossary_name(version: str, known: list[str], work: Path) -> str | None:
     """Where this version is to be written; None where it need not be."""
     copy = work / GLOSSARY
-    have = _digest(copy.read_bytes()) if copy.is_file() else None
+    have = digest_of(copy) if copy.is_file() else None
     if have == version:
         return None
     if have is None or have in known:
         return GLOSSARY
     return None if version in known else _free_name(copy, len(known) + 1, work)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _copies(lesson: str, work: Path) -> list[Path]:
-    """What is left of a lesson: its copy, later versions, and what a learner named like it."""
-    return [path for path in sorted(work.glob(f"{lesson}*.ipynb")) if path.is_file()]
 
 
 def _free_name(file: Path, first: int, work: Path) -> str:
@@ -148,37 +155,12 @@ def _news(new: list[str], renewed: list[str], newer: list[str], work: Path) -> l
     if new:
         lines.append(f"Copied into {work}: {', '.join(new)}")
     if renewed:
-        lines.append(f"Replaced by a newer version: {', '.join(renewed)}")
+        lines.append(
+            f"A newer version, in place of a copy that you had not changed: {', '.join(renewed)}"
+        )
     if newer:
         lines.append(f"A newer version, beside your copy, which stays as it is: {', '.join(newer)}")
     return lines or [f"Your lessons in {work} are up to date."]
-
-
-def _read_record(work: Path) -> dict[str, list[str]]:
-    """The hashes delivered so far, by lesson. A record that is lost or damaged counts as empty: at
-    worst a version comes once more, beside the copy."""
-    try:
-        record = json.loads((work / RECORD).read_text(encoding="utf-8"))
-        return {
-            str(lesson): [version for version in versions if isinstance(version, str)]
-            for lesson, versions in record.items()
-        }
-    except FileNotFoundError:
-        return {}
-    except (ValueError, AttributeError, TypeError):
-        return {}
-
-
-def _write_record(work: Path, delivered: dict[str, list[str]]) -> None:
-    if delivered != _read_record(work):
-        _write(work / RECORD, (json.dumps(delivered, indent=1) + "\n").encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """All of it or nothing, whenever the process may be killed."""
-    part = path.with_name(f".{path.name.lstrip('.')}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 # --- JupyterLab -----------------------------------------------------------------------------------
@@ -213,11 +195,11 @@ def serve(
 
 def _ended(code: int, folder: Path) -> int:
     """Nobody typed ctrl-C here: JupyterLab was stopped from its own menu, killed, or failed."""
-    how = f" (exit code {code})" if code else ""
+    how = f" (exit status {code})" if code else ""
     print(f"JupyterLab has ended{how}. What was saved is in {folder}.")
     if code:
         print("Leave its page open in the browser and type the same command again: the page finds")
-        print("its way back, and what you had not saved can be saved then.", flush=True)
+        print("its way back. Save what you had not saved, then reload the page.", flush=True)
     return code
 
 
@@ -281,8 +263,8 @@ def _wait_until_it_answers(jupyter: subprocess.Popen, folder: Path, before: dict
     while time.monotonic() < end:
         if jupyter.poll() is not None:
             raise OSError(
-                f"JupyterLab ended before it answered (exit code {jupyter.returncode});"
-                " its own messages stand above."
+                f"JupyterLab ended before it answered (exit status {jupyter.returncode}); its own"
+                " messages stand above, and `course doctor` looks for the reason."
             )
         for path, changed in _servers().items():
             with suppress(OSError, ValueError, KeyError):
@@ -291,7 +273,10 @@ def _wait_until_it_answers(jupyter: subprocess.Popen, folder: Path, before: dict
                 if mine and _answers(info):
                     return info
         time.sleep(0.2)
-    raise OSError(f"JupyterLab has not answered within {PATIENCE} seconds; it was stopped.")
+    raise OSError(
+        f"JupyterLab has not answered within {PATIENCE} seconds; it was stopped."
+        " `course doctor` looks for the reason."
+    )
 
 
 def _servers() -> dict[Path, int]:

@@ -5,6 +5,7 @@ Set before anything else is imported, because torch and Jupyter read these varia
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,10 @@ os.environ |= {
     "JUPYTER_DATA_DIR": str(_home / "jupyter" / "data"),
     "JUPYTER_RUNTIME_DIR": str(_home / "jupyter" / "runtime"),
 }
+
+# A shell that starts the tests in the background lets them, and all that they start, ignore ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure():

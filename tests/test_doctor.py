@@ -3,6 +3,7 @@ and what is to be typed mends it."""
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import sqlite3
@@ -59,7 +60,7 @@ def test_where_nothing_is_installed_every_line_is_still_there_and_no_traceback(t
 
 
 ALL = ("python", "environment", "packages", "torch", "writable", "progress_folder", "kernel")
-ALL += ("progress_file", "notebooks", "jupyterlab", "port", "extensions", "isolation")
+ALL += ("progress_file", "notebooks", "jupyterlab", "port", "extensions", "isolation", "exchange")
 
 
 @pytest.fixture
@@ -89,6 +90,17 @@ def test_what_only_a_class_needs_counts_in_a_class_folder_alone(healthy, monkeyp
     assert doctor.run() == 0
     monkeypatch.setattr(doctor, "class_folder", lambda: tmp_path)
     assert doctor.run() == 1
+
+
+def test_a_teacher_need_not_write_where_learners_copies_lie(healthy, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "writable", lambda folder, _: Finding("no", _in(folder, tmp_path)))
+    assert doctor.run() == 1
+    monkeypatch.setattr(doctor, "class_folder", lambda: tmp_path)
+    assert doctor.run() == 0
+
+
+def _in(folder, place) -> str:
+    return OK if folder == place else WRONG
 
 
 def test_a_class_folder_is_known_from_any_folder_inside(tmp_path, monkeypatch):
@@ -506,6 +518,36 @@ def test_nbgraders_menus_that_are_switched_off_are_found(tmp_path, monkeypatch):
 def test_a_sandbox_really_starts():
     system_packages.need("bubblewrap")
     assert doctor.isolation() == Finding("bubblewrap is there, and code runs behind its walls")
+
+
+@pytest.fixture
+def a_class(tmp_path):
+    """A class whose homework goes through a folder of its own."""
+    folder = tmp_path / "autumn"
+    (folder / ".grading").mkdir(parents=True)
+    config = classes.CONFIG_TEXT.format(course_id="autumn")
+    config += f'\nc.Exchange.root = "{tmp_path / "exchange"}"\n'
+    (folder / classes.CONFIG).write_text(config, encoding="utf-8")
+    return folder
+
+
+def test_an_exchange_is_missing_then_closed_then_well(a_class, tmp_path):
+    place = tmp_path / "exchange"
+    missing = doctor.exchange(a_class)
+    assert missing.state == NOTE and f"no {place}" in missing.says
+    place.mkdir(mode=0o700)
+    closed = doctor.exchange(a_class)
+    assert closed.state == NOTE and "not everybody" in closed.says
+    assert missing.type == closed.type == f"sudo install -d -m 1777 {place}"
+    subprocess.run(shlex.split(closed.type)[1:], check=True)
+    assert doctor.exchange(a_class).state == OK
+
+
+def test_a_mistake_in_the_settings_of_a_class_is_said(a_class):
+    with (a_class / classes.CONFIG).open("a", encoding="utf-8") as config:
+        config.write("c.Exchange.root = 1 / 0\n")
+    with pytest.raises(ValueError, match="has a mistake in it: division by zero"):
+        doctor.exchange(a_class)
 
 
 def test_without_bubblewrap_the_command_that_brings_it_is_named(tmp_path, monkeypatch):

@@ -34,10 +34,11 @@ MAY_IMPORT = {
     "pruning": {"measure"},
     "exercises": {"data", "measure", "models", "onnx_file", "pruning"},
     "quiz": {"runtime"},
-    "study": _GROUND | {"exercises", "quiz"},
+    "study": _GROUND | {"copies", "exercises", "lesson_changes", "quiz"},
     "grading": {"data", "exercises", "quiz", "study"},
     "authoring": _GROUND | {"exercises", "pruning", "quiz"},
-    "lab": {"lesson_changes"},
+    "copies": set(),
+    "lab": {"copies", "lesson_changes"},
     "lesson_changes": set(),
     "doctor": {"grading", "lab", "runtime", "study"},
     "cli": {"authoring", "doctor", "grading", "lab", "models", "quiz", "study"},
@@ -207,9 +208,16 @@ def test_checkpoints_hands_over_and_gives_back_the_exit_code(monkeypatch):
     assert cli.main(["checkpoints", "--check"]) == 4
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["dance"], ["lab", "--port", "0"], ["lab", "--port", "web"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["class"]])
+def test_without_a_verb_the_help_is_printed_and_the_exit_code_is_2(arguments, capsys):
+    assert cli.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"usage: {' '.join(['course', *arguments])} ")
+    assert "verbs:" in printed.out
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize("arguments", [["dance"], ["lab", "--port", "0"], ["lab", "--port", "web"]])
 def test_what_cannot_be_asked_is_refused_with_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as refusal:
         cli.main(arguments)
@@ -278,6 +286,13 @@ def test_the_readme_lists_the_lessons_that_exist_and_no_others():
     readme = (HOUSE / "README.md").read_text(encoding="utf-8")
     linked = set(re.findall(r"\]\(notebooks/(\w+\.ipynb)\)", readme))
     assert linked == {path.name for path in (HOUSE / "notebooks").glob("*.ipynb")}
+
+
+def test_the_list_of_the_modules_of_grading_names_every_one_once():
+    folder = HOUSE / "course_utils" / "grading"
+    says = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+    listed = re.findall(r"^    ([a-z_]+) {2,}\S", says, re.M)
+    assert sorted(listed) == sorted({path.stem for path in folder.glob("*.py")} - {"__init__"})
 
 
 # --- Tidiness -------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """`course lab`: what reaches the learner's folder, what never happens to it, and the server."""
 
+import hashlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 from lab_process import course_class_homework, course_lab
 
 from course_utils import cli, lab
+from course_utils.copies import RECORD
 
 
 @pytest.fixture
@@ -83,10 +85,12 @@ def test_a_version_in_which_a_learner_would_find_nothing_new_does_not_come(noteb
     lesson = notebooks / "01_topic.ipynb"
     lesson.write_text(notebook("Cut."), encoding="utf-8")
     lab.deliver(notebooks, work)
+    mine = notebook("Cut.", "mine")
+    (work / "01_topic.ipynb").write_text(mine, encoding="utf-8")
     lesson.write_text(notebook("[Cut](glossary.md#cut)."), encoding="utf-8")
     for _ in range(2):
         assert lab.deliver(notebooks, work) == [f"Your lessons in {work} are up to date."]
-    assert contents(work)["01_topic.ipynb"] == notebook("Cut.")
+    assert contents(work) == {"00_start_here.ipynb": "start, first edition", "01_topic.ipynb": mine}
 
 
 def test_an_edited_copy_stays_as_it_is(notebooks, work):
@@ -94,6 +98,128 @@ def test_an_edited_copy_stays_as_it_is(notebooks, work):
     (work / "01_topic.ipynb").write_text("mine", encoding="utf-8")
     lab.deliver(notebooks, work)
     assert contents(work) == FIRST | {"01_topic.ipynb": "mine"}
+
+
+RENEWED = "A newer version, in place of a copy that you had not changed: "
+
+
+@pytest.fixture
+def course(notebooks, work):
+    """Brings the learner the lesson 01 with this text, and returns what is said."""
+
+    def brings(text: str, **how) -> list[str]:
+        lesson = notebook(text).replace("a" * 12, hashlib.sha256(text.encode()).hexdigest()[:12])
+        (notebooks / "01_topic.ipynb").write_text(lesson, encoding="utf-8")
+        return lab.deliver(notebooks, work, **how)
+
+    brings("Cut.")
+    return brings
+
+
+def test_a_copy_that_nobody_has_begun_is_replaced(course, work):
+    assert course("Cut deeper.") == [f"{RENEWED}01_topic.ipynb"]
+    assert "Cut deeper." in contents(work)["01_topic.ipynb"]
+    assert course("Cut deeper.") == [f"Your lessons in {work} are up to date."]
+    assert course("Cut.") == [f"{RENEWED}01_topic.ipynb"], "an older course is checked out again"
+    assert set(contents(work)) == set(FIRST)
+
+
+def test_a_version_that_waits_unopened_makes_way_for_the_next(course, work):
+    (work / "01_topic.ipynb").write_text(notebook("Cut.", "mine"), encoding="utf-8")
+    course("Cut deeper.")
+    assert course("Cut no more.") == [
+        f"{RENEWED}01_topic-v2.ipynb",
+        "  01_topic-v2.ipynb: Changed: Step 1.",
+    ]
+    assert contents(work)["01_topic.ipynb"] == notebook("Cut.", "mine")
+    assert "no more" in contents(work)["01_topic-v2.ipynb"]
+    assert set(contents(work)) == {*FIRST, "01_topic-v2.ipynb"}
+
+
+def test_an_older_version_that_nobody_opened_is_not_taken_for_one_that_waits(course, work):
+    (work / "01_topic-v2.ipynb").write_text("mine, in the second", encoding="utf-8")
+    course("Cut no more.")
+    assert "Cut." in contents(work)["01_topic.ipynb"]
+    assert contents(work)["01_topic-v2.ipynb"] == "mine, in the second"
+    assert "no more" in contents(work)["01_topic-v3.ipynb"]
+
+
+def test_what_was_solved_before_it_was_delivered_is_work(notebooks, work):
+    """In the course's own folder, by mistake."""
+    solved = json.loads(notebook("Cut.", "mine"))
+    solved["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "2"}]
+    (notebooks / "01_topic.ipynb").write_text(json.dumps(solved), encoding="utf-8")
+    lab.deliver(notebooks, work)
+    (notebooks / "01_topic.ipynb").write_text(notebook("Cut."), encoding="utf-8")
+    lab.deliver(notebooks, work)
+    assert contents(work)["01_topic.ipynb"] == json.dumps(solved)
+
+
+def test_a_copy_that_a_learner_has_named_is_never_replaced(course, work):
+    (work / "01_topic.ipynb").rename(work / "01_topic-Copy1.ipynb")
+    before = contents(work)["01_topic-Copy1.ipynb"]
+    course("Cut deeper.")
+    assert contents(work)["01_topic-Copy1.ipynb"] == before
+    assert "deeper" in contents(work)["01_topic-v2.ipynb"]
+
+
+def as_jupyterlab_saves(notebook: str) -> str:
+    """What it writes when one has only looked."""
+    seen = json.loads(notebook) | {"metadata": {"kernelspec": {"display_name": "Python 3"}}}
+    for cell in seen["cells"]:
+        cell["source"] = cell["source"].splitlines(keepends=True)
+    return json.dumps(seen, indent=1)
+
+
+def test_to_look_at_a_copy_is_no_work(course, work):
+    copy = work / "01_topic.ipynb"
+    copy.write_text(as_jupyterlab_saves(contents(work)[copy.name]), encoding="utf-8")
+    assert course("Cut deeper.") == [f"{RENEWED}01_topic.ipynb"]
+
+
+def test_a_page_saved_over_a_replaced_copy_costs_neither_its_text_nor_the_newer_version(
+    course, work
+):
+    before = json.loads(contents(work)["01_topic.ipynb"])
+    course("Cut deeper.")
+    assert course("Cut deeper.") == [f"Your lessons in {work} are up to date."]
+    before["cells"][1]["source"] = "written meanwhile, in a page that was open all the time"
+    (work / "01_topic.ipynb").write_text(json.dumps(before), encoding="utf-8")
+    assert course("Cut deeper.")[1] == "  01_topic-v3.ipynb: Changed: Step 1."
+    assert contents(work)["01_topic.ipynb"] == json.dumps(before)
+    assert "deeper" in contents(work)["01_topic-v3.ipynb"]
+    assert course("Cut deeper.") == [f"Your lessons in {work} are up to date."]
+
+
+def test_work_in_a_replaced_copy_brings_no_second_one(course, work):
+    course("Cut deeper.")
+    begun = json.loads(contents(work)["01_topic.ipynb"])
+    begun["cells"][1]["source"] = "mine"
+    (work / "01_topic.ipynb").write_text(json.dumps(begun), encoding="utf-8")
+    assert course("Cut deeper.") == [f"Your lessons in {work} are up to date."]
+
+
+def test_a_copy_that_cannot_be_read_stops_nothing(course, work, monkeypatch):
+    """Root may read any file, so the refusal is played."""
+    real = Path.open
+
+    def refused(path, *how, **more):
+        if path == work / "01_topic.ipynb":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *how, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refused)
+        course("Cut deeper.")
+    assert "deeper" in contents(work)["01_topic-v2.ipynb"]
+    assert "Cut." in contents(work)["01_topic.ipynb"]
+
+
+def test_while_the_folder_is_open_no_copy_is_replaced(course, work):
+    """It may be on a screen, with work in it that is not saved yet."""
+    (said, *_) = course("Cut deeper.", in_use=True)
+    assert said.endswith("beside your copy, which stays as it is: 01_topic-v2.ipynb")
+    assert "Cut." in contents(work)["01_topic.ipynb"]
 
 
 def test_a_newer_version_lands_beside_the_copy_and_only_once(notebooks, work):
@@ -108,20 +234,24 @@ def test_a_newer_version_lands_beside_the_copy_and_only_once(notebooks, work):
     ]
     lab.deliver(notebooks, work)
     assert contents(work) == expected
+    (work / "01_topic-v2.ipynb").write_text("mine too", encoding="utf-8")
     (notebooks / "01_topic.ipynb").write_text("third", encoding="utf-8")
     lab.deliver(notebooks, work)
-    assert contents(work) == expected | {"01_topic-v3.ipynb": "third"}
+    mine = {"01_topic.ipynb": "mine", "01_topic-v2.ipynb": "mine too"}
+    assert contents(work) == FIRST | mine | {"01_topic-v3.ipynb": "third"}
 
 
 def test_a_version_keeps_its_number_when_an_earlier_one_was_deleted(notebooks, work):
     lab.deliver(notebooks, work)
+    (work / "01_topic.ipynb").write_text("mine", encoding="utf-8")
     (notebooks / "01_topic.ipynb").write_text("second", encoding="utf-8")
     lab.deliver(notebooks, work)
     (work / "01_topic-v2.ipynb").unlink()
     assert lab.deliver(notebooks, work) == [f"Your lessons in {work} are up to date."]
     (notebooks / "01_topic.ipynb").write_text("third", encoding="utf-8")
     lab.deliver(notebooks, work)
-    assert contents(work) == FIRST | {"01_topic-v3.ipynb": "third"}
+    expected = FIRST | {"01_topic.ipynb": "mine", "01_topic-v3.ipynb": "third"}
+    assert contents(work) == expected
 
 
 def test_a_name_that_a_learner_took_is_left_alone(notebooks, work):
@@ -164,7 +294,7 @@ def test_a_damaged_record_loses_nothing_and_untouched_copies_are_recognised(
     notebooks, work, damage
 ):
     lab.deliver(notebooks, work)
-    (work / lab.RECORD).write_bytes(damage.encode("latin-1"))
+    (work / RECORD).write_bytes(damage.encode("latin-1"))
     assert lab.deliver(notebooks, work) == [f"Your lessons in {work} are up to date."]
     assert contents(work) == FIRST
 
@@ -172,7 +302,7 @@ def test_a_damaged_record_loses_nothing_and_untouched_copies_are_recognised(
 def test_with_a_lost_record_an_edited_copy_gets_the_present_version_beside_it(notebooks, work):
     lab.deliver(notebooks, work)
     (work / "01_topic.ipynb").write_text("mine", encoding="utf-8")
-    (work / lab.RECORD).unlink()
+    (work / RECORD).unlink()
     lab.deliver(notebooks, work)
     expected = FIRST | {"01_topic.ipynb": "mine", "01_topic-v2.ipynb": FIRST["01_topic.ipynb"]}
     assert contents(work) == expected
@@ -199,7 +329,7 @@ def test_a_kill_before_the_record_is_written_brings_nothing_twice(notebooks, wor
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(lab, "_write_record", killed)
+        patch.setattr(lab, "write_record", killed)
         with pytest.raises(KeyboardInterrupt):
             lab.deliver(notebooks, work)
     lab.deliver(notebooks, work)
@@ -238,7 +368,9 @@ def test_the_glossary_comes_with_the_lessons(with_glossary, work):
 def test_a_newer_glossary_takes_the_place_of_one_that_nobody_wrote_in(with_glossary, work):
     lab.deliver(with_glossary, work)
     (with_glossary / "glossary.md").write_text("more words", encoding="utf-8")
-    assert lab.deliver(with_glossary, work) == ["Replaced by a newer version: glossary.md"]
+    assert lab.deliver(with_glossary, work) == [
+        "A newer version, in place of a copy that you had not changed: glossary.md"
+    ]
     assert pages(work) == {"glossary.md": "more words"}
     assert lab.deliver(with_glossary, work) == [f"Your lessons in {work} are up to date."]
     (with_glossary / "glossary.md").write_text("words", encoding="utf-8")
@@ -269,10 +401,10 @@ def test_a_glossary_that_is_gone_comes_again_whatever_lies_beside_it(with_glossa
 
 def test_with_a_lost_record_no_glossary_is_written_over(with_glossary, work):
     lab.deliver(with_glossary, work)
-    (work / lab.RECORD).unlink()
+    (work / RECORD).unlink()
     assert lab.deliver(with_glossary, work) == [f"Your lessons in {work} are up to date."]
     (with_glossary / "glossary.md").write_text("more words", encoding="utf-8")
-    (work / lab.RECORD).unlink()
+    (work / RECORD).unlink()
     lab.deliver(with_glossary, work)
     assert pages(work) == {"glossary.md": "words", "glossary-v2.md": "more words"}
 
@@ -335,7 +467,7 @@ def test_a_jupyterlab_that_fails_to_start_is_one_sentence(notebooks, work, monke
     work.mkdir()
     (work / "jupyterlab.py").write_text("raise SystemExit(3)", encoding="utf-8")
     assert cli.main(["lab", "--work", str(work), "--no-browser"]) == 1
-    assert "JupyterLab ended before it answered (exit code 3)" in sentence(capfd)
+    assert "JupyterLab ended before it answered (exit status 3)" in sentence(capfd)
 
 
 # --- Whether to open a browser --------------------------------------------------------------------
@@ -386,7 +518,7 @@ def test_the_lab_serves_the_work_folder_quietly_and_keeps_its_token_to_itself(tm
         with urllib.request.urlopen(f"{start}/api/contents?token={token}", timeout=10) as reply:
             served = [entry["name"] for entry in json.load(reply)["content"]]
         assert "00_start_here.ipynb" in served
-        assert lab.RECORD not in served
+        assert RECORD not in served
 
         assert "jupyterlab" in command_lines()
         assert token not in command_lines()
@@ -481,3 +613,13 @@ def test_the_kernel_of_a_lesson_is_the_courses_own_python(tmp_path):
     spec = KernelSpecManager().get_kernel_spec("python3")
     assert Path(spec.resource_dir).is_relative_to(sys.prefix)
     assert os.path.basename(spec.argv[0]).startswith("python")
+
+
+@pytest.mark.parametrize("file", sorted(lab.SETTINGS.rglob("default_setting_overrides.json")))
+def test_jupyterlab_knows_every_setting_that_is_given_to_it(file):
+    """It passes over one that is misspelt, without a word."""
+    schemas = Path(sys.prefix, "share", "jupyter", "lab", "schemas")
+    for plugin, settings in json.loads(file.read_text(encoding="utf-8")).items():
+        package, _, name = plugin.partition(":")
+        schema = json.loads((schemas / package / f"{name}.json").read_text(encoding="utf-8"))
+        assert set(settings) <= set(schema["properties"])

@@ -233,6 +233,25 @@ def test_keys_alone_answer_a_question_and_it_is_kept_but_not_in_the_file(
     assert asked_elsewhere == []
 
 
+def test_keys_lead_from_an_answer_back_to_the_lesson(notebook):
+    page = notebook
+    press(page, "Shift+Enter", "Control+Enter")
+    question = page.locator(".course-question").first
+    expect(question.locator("mjx-container")).to_have_count(3)
+    quiz_cell = page.locator(".jp-Cell.jp-mod-active")
+    expect(quiz_cell.locator(".course-question").first).to_be_visible()
+    question.get_by_role("radio", name="a guess").check()
+    question.locator(".course-options").get_by_role("radio").first.check()
+    question.get_by_role("button", name="Answer").click()
+    expect(question.locator(".course-verdict > :last-child")).to_be_focused()
+    press(page, "ArrowDown", "Escape", "ArrowDown")
+    expect(quiz_cell.locator(".course-question").first).to_be_visible()
+    press(page, "Control+Shift+C")
+    expect(page.locator(".jp-ModalCommandPalette input")).to_be_focused()
+    press(page, "Escape", "ArrowDown")
+    expect(quiz_cell.locator(".course-question")).to_have_count(0)
+
+
 def test_a_quiz_and_a_review_suit_both_themes(notebook, picture):
     page = notebook
     choose(page, "Run", "Run All Cells")

@@ -26,6 +26,8 @@ def test_the_printed_address_shows_lesson_00_and_nothing_asks_the_network(runnin
     page.wait_for_timeout(3_000)  # announcements come a moment after the page
     picture("start-page")
     assert page.locator(".Toastify__toast, .jp-Dialog").count() == 0
+    expect(page.locator(".jp-CodeCell .cm-content.cm-lineWrapping").first).to_be_visible()
+    assert page.locator(".jp-CodeCell .cm-content:not(.cm-lineWrapping)").count() == 0
     assert failed == []
     assert asked
     assert {urlsplit(url).hostname for url in asked if url.startswith("http")} <= HERE

@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from test_lesson import choose, code_cell, run
 
 from course_utils.authoring.notebooks import notebook_metadata
+from course_utils.lab import deliver
 from course_utils.quiz import bank, markup
 from course_utils.quiz.translation import LANGUAGES, catalogue, translated
 
@@ -120,3 +121,31 @@ def test_the_start_page_leads_to_the_lessons(running, page, picture):
     expect(page.get_by_role("heading", name="03 · Unstructured pruning")).to_be_visible()
     source = json.loads((running.work / "00_start_here.ipynb").read_text(encoding="utf-8"))
     assert any("desk()" in "".join(cell["source"]) for cell in source["cells"])
+
+
+def test_a_newer_version_of_a_begun_lesson_is_one_click_away(running, page, picture, tmp_path):
+    mine = running.work / "03_unstructured_pruning.ipynb"
+    lesson = json.loads(mine.read_text(encoding="utf-8"))
+    own = {"cell_type": "markdown", "metadata": {}, "source": "A note of one's own.", "id": "own"}
+    mine.write_text(json.dumps(lesson | {"cells": [*lesson["cells"], own]}), encoding="utf-8")
+    text = {
+        "cell_type": "markdown",
+        "metadata": {},
+        "source": "## Step 99: sell it\nNew.",
+        "id": "x",
+    }
+    lesson["cells"].append(text)
+    (tmp_path / "course").mkdir()
+    (tmp_path / "course" / mine.name).write_text(json.dumps(lesson), encoding="utf-8")
+    deliver(tmp_path / "course", running.work)
+    page.goto(running.address)
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("(ipykernel) | Idle")
+    run(code_cell(page, "desk()"))
+    desk = page.locator(".course-desk")
+    expect(desk.get_by_text("New sections: Step 99.")).to_be_visible()
+    desk.get_by_text("Your own copies stay as they are.").scroll_into_view_if_needed()
+    picture("newer-version")
+    desk.get_by_role("link", name="03_unstructured_pruning-v2.ipynb").click()
+    tab = page.locator(".lm-TabBar-tab.lm-mod-current", has_text="03_unstructured_pruning-v2")
+    expect(tab).to_be_visible()
+    expect(page.get_by_role("heading", name="Step 99: sell it")).to_be_attached()
