@@ -278,7 +278,7 @@ class ModelSparsity(Exercise):
                 (network("reused layer", _seed(rng), size=sizes[1], zeros=0.3),),
             ],
             "other layers with weights": [
-                (network("other weights", _seed(rng), size=sizes[1], zeros=0.4),)
+                (network("other weights", _seed(rng), size=sizes[1], zeros=0.4, whole=["0", "2"]),)
             ],
             "nothing to prune": [(network("nothing to prune", _seed(rng), size=5, zeros=0.5),)],
         }
@@ -460,7 +460,8 @@ class MedianLatency(Exercise):
 
     def cases(self, rng):
         def times(count):
-            return [round(float(t), 3) for t in rng.uniform(1, 5, size=count)]
+            """No two alike, so that no two of the numbers one may take for the median are."""
+            return [1 + int(t) / 4 for t in rng.choice(16, size=count, replace=False)]
 
         # With 5 or 9 times all conventions agree on the quartiles; with others they fall between.
         even, between = 2 * int(rng.integers(3, 6)), int(rng.choice([7, 11]))

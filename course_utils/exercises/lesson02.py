@@ -727,7 +727,7 @@ class QuietNeurons(Exercise):
                 (ordinary, between),
             ],
             "exactly at the threshold": [(activations(8, 12), 0.25), (activations(4, 9), 0.5)],
-            "negative numbers": [(torch.cat([ordinary[:1] - 5, ordinary[1:]]), between)],
+            "negative numbers": [(torch.where(ordinary > 0, ordinary, ordinary - 5), between)],
             "none, some, all": [
                 (ordinary, 0.0),
                 (activations(rows, rows + 1), 1.0),

@@ -366,7 +366,8 @@ class OverallSparsity(Exercise):
 
     def cases(self, rng):
         sizes = {"conv1": 288, "fc1": int(rng.integers(20_000, 80_000)), "fc2": 1280}
-        ratios = {name: round(float(rng.uniform(0.1, 0.95)), 2) for name in sizes}
+        percent = rng.choice(range(10, 96), size=len(sizes), replace=False)  # no two alike
+        ratios = {name: int(n) / 100 for name, n in zip(sizes, percent, strict=True)}
         first = {"small": 0.9, "large": 0.3}
         return {
             "layers of different size": [

@@ -14,7 +14,8 @@ from torch import nn
 def network(kind: str, seed: int, **settings) -> dict:
     """Describe a network. `settings` besides those of the kind:
 
-    `zeros`: share of every parameter set to zero at random; `training`: its mode;
+    `zeros`: share of every parameter set to zero at random; `whole`: names of modules that are
+    spared this; `training`: its mode;
     `frozen`: names of modules put in eval mode whatever the rest does; `fixed`: names of modules
     whose parameters do not train; `scale`: a factor for all parameters; `rounded`: to how many
     decimals they are rounded, so that many tie.
@@ -31,14 +32,15 @@ def build(description: dict) -> nn.Module:
     make = _KINDS[settings.pop("network")]
     seed, zeros = settings.pop("seed"), settings.pop("zeros", 0.0)
     scale, rounded = settings.pop("scale", 1.0), settings.pop("rounded", None)
-    training = settings.pop("training", True)
+    training, whole = settings.pop("training", True), settings.pop("whole", [])
     frozen, fixed = settings.pop("frozen", []), settings.pop("fixed", [])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = make(**settings)
         with torch.no_grad():
-            for parameter in model.parameters():
-                parameter[torch.rand(parameter.shape) < zeros] = 0
+            for name, parameter in model.named_parameters():
+                if name.rpartition(".")[0] not in whole:
+                    parameter[torch.rand(parameter.shape) < zeros] = 0
                 parameter *= scale
                 if rounded is not None:
                     parameter.copy_(parameter.round(decimals=rounded))
