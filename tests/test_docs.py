@@ -248,6 +248,7 @@ SLIPS = {
         'claim="one_ranking_cuts_neurons_off" varies',
     ),
     "needs its points": (" points=1", ""),
+    "no cell above predicts": ('outcome("neurons_cut_off"', 'outcome("neurons_cutoff"'),
 }
 
 

@@ -20,6 +20,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import jupytext
@@ -93,6 +94,8 @@ def read(path: Path) -> Lesson:
         if cell.is_code:
             _check_code(lesson, cell)
     _check_exercises(lesson)
+    _check_predictions(lesson)
+    _check_questions(lesson)
     return lesson
 
 
@@ -295,7 +298,8 @@ def _check_exercises(lesson: Lesson) -> None:
         if exercise.lesson != lesson.number:
             raise lesson.error(
                 cell.line,
-                f"the exercise {name!r} belongs to lesson {exercise.lesson}, not {lesson.number}.",
+                f"the exercise {name!r} belongs to lesson {exercise.lesson!r}, not "
+                f"{lesson.number!r}.",
             )
         if name not in checked:
             raise lesson.error(cell.line, f"the exercise {name!r} has no check.")
@@ -304,6 +308,69 @@ def _check_exercises(lesson: Lesson) -> None:
             raise lesson.error(cell.line, f"check={cell.name!r} has no exercise in this lesson.")
         if cell.kind == "check" and cell.line < asked[cell.name].line:
             raise lesson.error(cell.line, f"check={cell.name!r} stands before its exercise.")
+
+
+def _check_predictions(lesson: Lesson) -> None:
+    """Each guess has a name of its own; cells below wait for it and show what came beside it."""
+    lines: dict[str, int] = {}
+    answered = {"predicted": set(), "outcome": set()}
+    for cell in lesson.cells:
+        if not cell.is_code:
+            continue
+        tree = ast.parse(as_python(cell.source))
+        for function, names in answered.items():
+            for call, name in _named_by(tree, function):
+                if name not in lines:
+                    known = ", ".join(map(repr, lines)) or "none"
+                    raise lesson.error(
+                        cell.line + call.lineno,
+                        f"{function}({name!r}): no cell above predicts that. Predicted: {known}.",
+                    )
+                names.add(name)
+        for call, name in _named_by(tree, "predict"):
+            line = cell.line + call.lineno
+            if place := f"line {lines[name]}" if name in lines else _elsewhere(lesson, name):
+                raise lesson.error(
+                    line, f"the prediction {name!r} has the same name as one in {place}."
+                )
+            lines[name] = line
+    for name, line in lines.items():
+        for function, names in answered.items():
+            if name not in names:
+                raise lesson.error(line, f"no cell below calls {function}({name!r}).")
+
+
+def _elsewhere(lesson: Lesson, name: str) -> str:
+    """The other lesson with a prediction of that name; a learner's log has room for one."""
+    for path in sorted(lesson.path.parent.glob("[0-9][0-9]_*.py")):
+        if path != lesson.path and f'predict("{name}"' in path.read_text(encoding="utf-8"):
+            return f"lesson {path.stem[:2]}"
+    return ""
+
+
+def _check_questions(lesson: Lesson) -> None:
+    """A written question asks something: in its own cell or, as a rule, in the text above it."""
+    for above, cell in pairwise([None, *lesson.cells]):
+        if cell.kind == "written":
+            asked = _student_text(cell.source).replace(STUB, "")
+            asked += above.source if above and above.kind == "text" else ""
+            if not any(_is_prose(line) for line in asked.splitlines()):
+                raise lesson.error(
+                    cell.line, f"written={cell.name!r} asks nothing: its question goes right above."
+                )
+
+
+def _is_prose(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith("#")
+
+
+def _named_by(tree: ast.AST, function: str) -> list[tuple[ast.Call, str]]:
+    """Those calls, each with every name written out in it; only `predicted` takes several."""
+    found = []
+    for call in _calls(tree, function):
+        names = call.args if function == "predicted" else call.args[:1]
+        found += [(call, name.value) for name in names if isinstance(name, ast.Constant)]
+    return found
 
 
 def _calls(tree: ast.AST, function: str) -> list[ast.Call]:

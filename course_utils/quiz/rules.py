@@ -36,16 +36,17 @@ def run(record: bool = False) -> int:
     """Check the course's bank, or record its changes. The exit status."""
     contents = Contents(bank.BANK)
     found = mistakes(contents)
-    if not found and record:
-        for line in _record(contents):
-            print(line)
+    if found and record:
+        found.append("Nothing was recorded.")
     elif not found:
-        found = unrecorded(contents)
-    for problem in found:
-        print(problem)
-    if record and found:
-        print("Nothing was recorded.")
-    print(counts(contents))
+        print(counts(contents))
+        if record:
+            for line in _record(contents):
+                print(line)
+        else:
+            found = unrecorded(contents)
+    for line in found:
+        print(line)
     return 1 if found else 0
 
 

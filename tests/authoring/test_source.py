@@ -61,6 +61,8 @@ def double(x):
     ### END SOLUTION
 """
 CHECK = '# %% check="double"\ncheck("double", double)\n'
+GUESS = '# %%\npredict("a", ...)\n'
+ANSWER = '# %%\nif predicted("a"):\n    outcome("a", 3)\n'
 
 MISTAKES = {
     "an exercise nobody defined": (
@@ -173,6 +175,43 @@ MISTAKES = {
         1,
         "written='a' has no solution between",
     ),
+    "a written question that asks nothing": (
+        "# %% [markdown]\n# ## In your own words\n"
+        '# %% [markdown] written="a" points=1\n# BEGIN SOLUTION\n# Q\n# END SOLUTION\n',
+        3,
+        "written='a' asks nothing: its question goes right above",
+    ),
+    "an answer to a misspelt prediction": (
+        GUESS + ANSWER.replace('outcome("a"', 'outcome("b"'),
+        5,
+        "outcome('b'): no cell above predicts that. Predicted: 'a'",
+    ),
+    "a wait for two predictions, one of them misspelt": (
+        GUESS + ANSWER.replace('predicted("a"', 'predicted("a", "b"'),
+        4,
+        "predicted('b'): no cell above predicts that",
+    ),
+    "an answer above its prediction": (ANSWER + GUESS, 2, "Predicted: none"),
+    "an answer in the same cell as its prediction": (
+        GUESS + 'outcome("a", 3)\n',
+        3,
+        "outcome('a'): no cell above predicts that",
+    ),
+    "one name for two predictions": (
+        GUESS + GUESS + ANSWER,
+        4,
+        "the prediction 'a' has the same name as one in line 2",
+    ),
+    "a prediction that nothing waits for": (
+        GUESS + '# %%\noutcome("a", 3)\n',
+        2,
+        "no cell below calls predicted('a')",
+    ),
+    "a prediction without an outcome": (
+        GUESS + '# %%\nif predicted("a"):\n    print(3)\n',
+        2,
+        "no cell below calls outcome('a')",
+    ),
     "points on something else": (
         EXERCISE.replace('"double"\n', '"double" points=3\n', 1) + CHECK,
         1,
@@ -227,9 +266,33 @@ def test_an_authors_mistake_is_one_sentence_with_file_and_line(course, mistake):
     assert "\n" not in message
 
 
+def test_predictions_that_are_answered_below_are_none(course):
+    both = GUESS + GUESS.replace("a", "b") + ANSWER
+    either = ANSWER.replace('predicted("a")', 'predicted("a", "b")').replace(
+        'outcome("a', 'outcome("b'
+    )
+    read(course(both + either))
+
+
+def test_one_name_for_predictions_in_two_lessons_is_a_mistake(course):
+    course(GUESS + ANSWER, "08_other.py")
+    with pytest.raises(AuthoringError, match=r"07_doubling.py:2: .* same name as one in lesson 08"):
+        read(course(GUESS + ANSWER))
+
+
+@pytest.mark.parametrize("above", ["# Why?", "# ## Now you\n#\n# Why?"])
+def test_a_question_stands_above_its_answer_or_in_its_cell(course, above):
+    answer = "# BEGIN SOLUTION\n# Because.\n# END SOLUTION\n"
+    marker = '# %% [markdown] written="a" points=1\n'
+    assert read(course(f"# %% [markdown]\n{above}\n{marker}{answer}"))
+    assert read(course(f"# %%\n1\n{marker}{above}\n{answer}"))
+
+
 def test_an_exercise_of_another_lesson_is_a_mistake(course):
     path = course(name="08_other.py")
-    with pytest.raises(AuthoringError, match=r"08_other.py:23: .* belongs to lesson 07, not 08"):
+    with pytest.raises(
+        AuthoringError, match=r"08_other.py:23: .* belongs to lesson '07', not '08'"
+    ):
         read(path)
 
 
