@@ -527,6 +527,7 @@ def status(folder: Path, say: Callable = _say) -> None:
             name: [with_news(gradebook, folder, name, who) for who in handed_in(folder, name)]
             for name in names
         }
+        uncollected = {name: _uncollected(app, folder, name) for name in names}
     rows, problems = [], []
     for name, standings in found.items():
         waiting = sum(one.failed in WAITING for one in standings)
@@ -543,8 +544,25 @@ def status(folder: Path, say: Callable = _say) -> None:
     if problems:
         say("\nWorth a look:")
         say("\n".join(problems))
+    for name, students in uncollected.items():
+        if students:
+            who = ", ".join(map(clean, students))
+            say(f"\nStill in the exchange, until `nbgrader collect {name} --update`: {who}.")
     for line in _misplaced(folder):
         say(line)
+
+
+def _uncollected(app, folder: Path, assignment: str) -> list[str]:
+    """Whose latest work lies in nbgrader's exchange and not in the class's folder."""
+    from nbgrader.exchange.default import Exchange
+
+    inbound = Path(Exchange(config=app.config).root, app.coursedir.course_id, "inbound")
+    latest: dict[str, str] = {}
+    for place in inbound.glob(f"*+{assignment}+*"):
+        student, _, when, *_ = place.name.split("+")
+        latest[student] = max(latest.get(student, ""), when)
+    collected = {who: _stamp(folder / "submitted", who, assignment) for who in latest}
+    return sorted(who for who, when in latest.items() if collected[who].strip() < when.encode())
 
 
 WAITING = ("not graded yet", "handed in again since")
