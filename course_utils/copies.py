@@ -24,8 +24,16 @@ class Copies(NamedTuple):
 
 
 def copies(lesson: str, folder: Path) -> list[Path]:
-    """What is left of a lesson: its copy, later versions, and what a learner named like it."""
-    return [path for path in sorted(folder.glob(f"{lesson}*.ipynb")) if path.is_file()]
+    """What is left of a lesson: its copy, later versions, and what a learner named like one."""
+    names = (lesson, later_name(lesson, "*"))
+    found = {path for name in names for path in folder.glob(f"{name}*.ipynb")}
+    return [path for path in sorted(found) if path.is_file()]
+
+
+def later_name(name: str, version: int | str) -> str:
+    """01_topic becomes 01-v2_topic: of a long name, tabs and narrow lists show how it begins."""
+    number, mark, topic = name.partition("_")
+    return f"{number}-v{version}{mark}{topic}"
 
 
 def sorted_out(lesson: str, folder: Path, delivered: list[str]) -> Copies:
@@ -58,7 +66,7 @@ def newer(folder: Path) -> dict[str, Copies]:
 
 
 def _is_fresh(copy: Path, lesson: str, delivered: list[str]) -> bool:
-    if not re.fullmatch(rf"{re.escape(lesson)}(-v\d+)?", copy.stem):
+    if copy.stem not in (lesson, later_name(lesson, _version(copy))):
         return False
     content = _content(copy)
     return digest(content) in delivered and not _has_been_run(content)
@@ -80,8 +88,8 @@ def _saved(copy: Path) -> int:
 
 
 def _version(copy: Path) -> int:
-    """01_topic-v2.ipynb is the second."""
-    numbered = re.search(r"-v(\d+)$", copy.stem)
+    """01-v2_topic.ipynb is the second."""
+    numbered = re.match(r"[^_]*-v(\d+)_", copy.stem)
     return int(numbered[1]) if numbered else 1
 
 

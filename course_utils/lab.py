@@ -1,7 +1,7 @@
 """`course lab`: the lessons in the learner's own folder, and JupyterLab open on the first of them.
 
 Learners edit copies. A lesson is copied once; a newer version takes the place of a copy that is as
-it was delivered, and lands beside any other (01_topic-v2.ipynb), never over it. The glossary is
+it was delivered, and lands beside any other (01-v2_topic.ipynb), never over it. The glossary is
 treated likewise. What has been delivered is remembered by hash, so that neither an edited nor a
 deleted copy is taken for one that never came. JupyterLab runs as a process of its own and keeps the
 secret of its address to itself and its user.
@@ -26,6 +26,7 @@ from course_utils.copies import (
     copies,
     digest,
     digest_of,
+    later_name,
     read_record,
     sorted_out,
     write,
@@ -145,7 +146,7 @@ def _glossary_name(version: str, known: list[str], work: Path) -> str | None:
 
 def _free_name(file: Path, first: int, work: Path) -> str:
     for number in count(first):
-        name = file.name if number == 1 else f"{file.stem}-v{number}{file.suffix}"
+        name = file.name if number == 1 else later_name(file.stem, number) + file.suffix
         if not os.path.lexists(work / name):
             return name
 

@@ -76,9 +76,9 @@ def test_a_newer_version_says_what_is_different(notebooks, work):
     newer = notebook("Cut deeper.").replace("a" * 12, "c" * 12)
     lesson.write_text(newer, encoding="utf-8")
     said = lab.deliver(notebooks, work)
-    assert said[-1] == "  01_topic-v2.ipynb: Changed: Step 1."
+    assert said[-1] == "  01-v2_topic.ipynb: Changed: Step 1."
     assert contents(work)["01_topic.ipynb"] == notebook("Cut.", "mine")
-    assert contents(work)["01_topic-v2.ipynb"] == newer
+    assert contents(work)["01-v2_topic.ipynb"] == newer
 
 
 def test_a_version_in_which_a_learner_would_find_nothing_new_does_not_come(notebooks, work):
@@ -128,20 +128,20 @@ def test_a_version_that_waits_unopened_makes_way_for_the_next(course, work):
     (work / "01_topic.ipynb").write_text(notebook("Cut.", "mine"), encoding="utf-8")
     course("Cut deeper.")
     assert course("Cut no more.") == [
-        f"{RENEWED}01_topic-v2.ipynb",
-        "  01_topic-v2.ipynb: Changed: Step 1.",
+        f"{RENEWED}01-v2_topic.ipynb",
+        "  01-v2_topic.ipynb: Changed: Step 1.",
     ]
     assert contents(work)["01_topic.ipynb"] == notebook("Cut.", "mine")
-    assert "no more" in contents(work)["01_topic-v2.ipynb"]
-    assert set(contents(work)) == {*FIRST, "01_topic-v2.ipynb"}
+    assert "no more" in contents(work)["01-v2_topic.ipynb"]
+    assert set(contents(work)) == {*FIRST, "01-v2_topic.ipynb"}
 
 
 def test_an_older_version_that_nobody_opened_is_not_taken_for_one_that_waits(course, work):
-    (work / "01_topic-v2.ipynb").write_text("mine, in the second", encoding="utf-8")
+    (work / "01-v2_topic.ipynb").write_text("mine, in the second", encoding="utf-8")
     course("Cut no more.")
     assert "Cut." in contents(work)["01_topic.ipynb"]
-    assert contents(work)["01_topic-v2.ipynb"] == "mine, in the second"
-    assert "no more" in contents(work)["01_topic-v3.ipynb"]
+    assert contents(work)["01-v2_topic.ipynb"] == "mine, in the second"
+    assert "no more" in contents(work)["01-v3_topic.ipynb"]
 
 
 def test_what_was_solved_before_it_was_delivered_is_work(notebooks, work):
@@ -160,7 +160,7 @@ def test_a_copy_that_a_learner_has_named_is_never_replaced(course, work):
     before = contents(work)["01_topic-Copy1.ipynb"]
     course("Cut deeper.")
     assert contents(work)["01_topic-Copy1.ipynb"] == before
-    assert "deeper" in contents(work)["01_topic-v2.ipynb"]
+    assert "deeper" in contents(work)["01-v2_topic.ipynb"]
 
 
 def as_jupyterlab_saves(notebook: str) -> str:
@@ -185,9 +185,9 @@ def test_a_page_saved_over_a_replaced_copy_costs_neither_its_text_nor_the_newer_
     assert course("Cut deeper.") == [f"Your lessons in {work} are up to date."]
     before["cells"][1]["source"] = "written meanwhile, in a page that was open all the time"
     (work / "01_topic.ipynb").write_text(json.dumps(before), encoding="utf-8")
-    assert course("Cut deeper.")[1] == "  01_topic-v3.ipynb: Changed: Step 1."
+    assert course("Cut deeper.")[1] == "  01-v3_topic.ipynb: Changed: Step 1."
     assert contents(work)["01_topic.ipynb"] == json.dumps(before)
-    assert "deeper" in contents(work)["01_topic-v3.ipynb"]
+    assert "deeper" in contents(work)["01-v3_topic.ipynb"]
     assert course("Cut deeper.") == [f"Your lessons in {work} are up to date."]
 
 
@@ -211,14 +211,14 @@ def test_a_copy_that_cannot_be_read_stops_nothing(course, work, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", refused)
         course("Cut deeper.")
-    assert "deeper" in contents(work)["01_topic-v2.ipynb"]
+    assert "deeper" in contents(work)["01-v2_topic.ipynb"]
     assert "Cut." in contents(work)["01_topic.ipynb"]
 
 
 def test_while_the_folder_is_open_no_copy_is_replaced(course, work):
     """It may be on a screen, with work in it that is not saved yet."""
     (said, *_) = course("Cut deeper.", in_use=True)
-    assert said.endswith("beside your copy, which stays as it is: 01_topic-v2.ipynb")
+    assert said.endswith("beside your copy, which stays as it is: 01-v2_topic.ipynb")
     assert "Cut." in contents(work)["01_topic.ipynb"]
 
 
@@ -227,18 +227,18 @@ def test_a_newer_version_lands_beside_the_copy_and_only_once(notebooks, work):
     (work / "01_topic.ipynb").write_text("mine", encoding="utf-8")
     (notebooks / "01_topic.ipynb").write_text("second", encoding="utf-8")
     said = lab.deliver(notebooks, work)
-    expected = FIRST | {"01_topic.ipynb": "mine", "01_topic-v2.ipynb": "second"}
+    expected = FIRST | {"01_topic.ipynb": "mine", "01-v2_topic.ipynb": "second"}
     assert contents(work) == expected
     assert said == [
-        "A newer version, beside your copy, which stays as it is: 01_topic-v2.ipynb",
+        "A newer version, beside your copy, which stays as it is: 01-v2_topic.ipynb",
     ]
     lab.deliver(notebooks, work)
     assert contents(work) == expected
-    (work / "01_topic-v2.ipynb").write_text("mine too", encoding="utf-8")
+    (work / "01-v2_topic.ipynb").write_text("mine too", encoding="utf-8")
     (notebooks / "01_topic.ipynb").write_text("third", encoding="utf-8")
     lab.deliver(notebooks, work)
-    mine = {"01_topic.ipynb": "mine", "01_topic-v2.ipynb": "mine too"}
-    assert contents(work) == FIRST | mine | {"01_topic-v3.ipynb": "third"}
+    mine = {"01_topic.ipynb": "mine", "01-v2_topic.ipynb": "mine too"}
+    assert contents(work) == FIRST | mine | {"01-v3_topic.ipynb": "third"}
 
 
 def test_a_version_keeps_its_number_when_an_earlier_one_was_deleted(notebooks, work):
@@ -246,22 +246,22 @@ def test_a_version_keeps_its_number_when_an_earlier_one_was_deleted(notebooks, w
     (work / "01_topic.ipynb").write_text("mine", encoding="utf-8")
     (notebooks / "01_topic.ipynb").write_text("second", encoding="utf-8")
     lab.deliver(notebooks, work)
-    (work / "01_topic-v2.ipynb").unlink()
+    (work / "01-v2_topic.ipynb").unlink()
     assert lab.deliver(notebooks, work) == [f"Your lessons in {work} are up to date."]
     (notebooks / "01_topic.ipynb").write_text("third", encoding="utf-8")
     lab.deliver(notebooks, work)
-    expected = FIRST | {"01_topic.ipynb": "mine", "01_topic-v3.ipynb": "third"}
+    expected = FIRST | {"01_topic.ipynb": "mine", "01-v3_topic.ipynb": "third"}
     assert contents(work) == expected
 
 
 def test_a_name_that_a_learner_took_is_left_alone(notebooks, work):
     lab.deliver(notebooks, work)
-    (work / "01_topic-v2.ipynb").write_text("my own second try", encoding="utf-8")
+    (work / "01-v2_topic.ipynb").write_text("my own second try", encoding="utf-8")
     (notebooks / "01_topic.ipynb").write_text("second", encoding="utf-8")
     lab.deliver(notebooks, work)
     assert contents(work) == FIRST | {
-        "01_topic-v2.ipynb": "my own second try",
-        "01_topic-v3.ipynb": "second",
+        "01-v2_topic.ipynb": "my own second try",
+        "01-v3_topic.ipynb": "second",
     }
 
 
@@ -304,7 +304,7 @@ def test_with_a_lost_record_an_edited_copy_gets_the_present_version_beside_it(no
     (work / "01_topic.ipynb").write_text("mine", encoding="utf-8")
     (work / RECORD).unlink()
     lab.deliver(notebooks, work)
-    expected = FIRST | {"01_topic.ipynb": "mine", "01_topic-v2.ipynb": FIRST["01_topic.ipynb"]}
+    expected = FIRST | {"01_topic.ipynb": "mine", "01-v2_topic.ipynb": FIRST["01_topic.ipynb"]}
     assert contents(work) == expected
     lab.deliver(notebooks, work)
     assert contents(work) == expected

@@ -44,7 +44,7 @@ def test_a_learner_is_not_offered_an_instructors_menus(running, page):
 def test_the_list_of_files_tells_a_newer_version_from_ones_own_copy(running, page, picture):
     """Both begin alike, and the list is narrow: the name must be seen as far as its number."""
     page.set_viewport_size({"width": 1000, "height": 900})
-    newer = "03_unstructured_pruning-v2"
+    newer = "03-v2_unstructured_pruning"
     (running.work / f"{newer}.ipynb").write_bytes(
         (running.work / "03_unstructured_pruning.ipynb").read_bytes()
     )

@@ -194,7 +194,7 @@ def test_pictures_pasted_into_an_answer_stay(folder):
     [
         "03_unstructured_pruning (1).ipynb",
         "03_unstructured_pruning-Copy1.ipynb",
-        "03_unstructured_pruning-v2.ipynb",
+        "03-v2_unstructured_pruning.ipynb",
         "Copy of 03_unstructured_pruning.ipynb",
         "03_unstructured_pruning.ipynb.txt",
         "03_unstructured_pruning.json",

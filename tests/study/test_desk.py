@@ -88,7 +88,7 @@ def test_lessons_are_linked_where_they_lie(tmp_path, monkeypatch):
 
 # --- Newer versions -------------------------------------------------------------------------------
 
-OLD, NEW = "03_unstructured_pruning.ipynb", "03_unstructured_pruning-v2.ipynb"
+OLD, NEW = "03_unstructured_pruning.ipynb", "03-v2_unstructured_pruning.ipynb"
 
 
 @pytest.fixture
@@ -131,16 +131,16 @@ def test_a_newer_version_of_what_is_begun_is_shown_with_what_changed(updated):
 
 def test_once_worked_in_it_is_no_news_and_the_table_leads_to_it(updated):
     updated(NEW, when=2_000)
-    assert "v2.ipynb" not in shown(Desk().standing)
+    assert "-v2" not in shown(Desk().standing)
     assert link_to("03") == NEW
     updated(OLD, when=3_000)
-    assert "v2.ipynb" not in shown(Desk().standing)
+    assert "-v2" not in shown(Desk().standing)
     assert link_to("03") == OLD, "back to the first"
 
 
 def test_what_nobody_has_begun_is_no_news(updated):
     Path(OLD).unlink()
-    assert "v2.ipynb" not in shown(Desk().standing)
+    assert "-v2" not in shown(Desk().standing)
     assert link_to("03") == NEW
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from course_utils.quiz.graded import ANSWERS
 from course_utils.study import hand_in, handing_in
@@ -40,7 +41,7 @@ def test_validating_is_silent_about_points_only_when_all_is_answered(monkeypatch
 
 
 def test_answers_from_before_a_cell_that_failed_are_not_called_complete(monkeypatch):
-    shell = InteractiveShell()
+    shell = InteractiveShell(config=Config(HistoryManager={"enabled": False}))
     monkeypatch.setattr(handing_in, "get_ipython", lambda: shell)
     shell.run_cell("answers = {1: 'b', 2: 3}")
     assert "All 2 answers" in shown(shell.user_ns["answers"])["text/html"]
