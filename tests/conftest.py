@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import system_packages
+from hypothesis import settings
 
 _home = Path(tempfile.mkdtemp(prefix="pruning-course-tests-"))
 os.environ |= {
@@ -22,6 +23,10 @@ os.environ |= {
     "JUPYTER_DATA_DIR": str(_home / "jupyter" / "data"),
     "JUPYTER_RUNTIME_DIR": str(_home / "jupyter" / "runtime"),
 }
+
+# The same examples in every run, however busy the machine is.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 # A shell that starts the tests in the background lets them, and all that they start, ignore ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -123,7 +123,7 @@ def kept(ratios, shapes):
     return {name: sizes[name] - round(ratios[name] * sizes[name]) for name in shapes}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     shapes=st.dictionaries(
         st.text(min_size=1, max_size=3),
@@ -203,7 +203,7 @@ def test_the_amc_reward_by_hand():
             allocation.amc_reward(error, flops)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))
 def test_the_front_is_that_of_the_definition(points):
     def beaten(i):
@@ -240,7 +240,7 @@ def brute_force(curves, fractions, costs, budget):
     return best
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 10**6),
     layers=st.integers(1, 5),

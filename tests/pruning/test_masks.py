@@ -82,7 +82,7 @@ def test_locally_exactly_the_first_of_a_stable_sort_go_in_each_tensor(scores, sh
         assert same({name: kept[name]}, pruned_first(alone, round(share * score.numel())))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), shares, st.sampled_from([1, 3, 40, 10_000]))
 def test_many_numbers_are_cut_as_exactly_as_few(seed, share, distinct):
     """Sampled and in pieces: with the thresholds lowered, the path that large models take."""
@@ -164,7 +164,7 @@ def test_nothing_is_revived_and_the_count_is_of_all(earlier, later, first, secon
         assert mask.sum() == min(before[name].sum(), len(mask) - round(second * len(mask)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), shares)
 def test_type_and_memory_layout_make_no_difference(seed, share):
     dice = torch.Generator().manual_seed(seed)
@@ -295,7 +295,7 @@ def test_fused_equals_composed_ties_included(weights, share):
         assert torch.equal(a.weight, b.weight)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), shares, st.sampled_from(TYPES))
 def test_fused_equals_composed_in_any_layout_and_leaves_the_rest_alone(seed, share, dtype):
     torch.manual_seed(seed)

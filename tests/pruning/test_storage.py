@@ -37,7 +37,7 @@ def pruned(model, share=0.9, by_product=False):
 # --- pack and unpack
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     data=st.binary(max_size=96),
     dtype=st.sampled_from(

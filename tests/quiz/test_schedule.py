@@ -384,7 +384,7 @@ def live(life):
     return learner, sittings
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(LIVES)
 def test_no_day_asks_for_more_than_its_share_nor_again_for_what_is_known(life):
     learner, sittings = live(life)
@@ -398,7 +398,7 @@ def test_no_day_asks_for_more_than_its_share_nor_again_for_what_is_known(life):
         assert all(learner.enrolled[item] < today for item in asked)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(LIVES)
 def test_nothing_that_is_due_is_lost(life):
     """Who comes every day from now on is asked all that waits, and in the end nothing waits."""
@@ -411,7 +411,7 @@ def test_nothing_that_is_due_is_lost(life):
     assert waiting <= asked
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(LIVES, st.randoms(use_true_random=False))
 def test_dates_are_a_function_of_the_log_alone(life, chance):
     """Two sessions write in any order; the bank may list its questions in any order."""
