@@ -3,7 +3,8 @@
 Beside the copies lies a record of the digests of all that was delivered, by lesson, and of what was
 written over a copy that held no work, by file. A copy counts as waiting only if its cells are in
 that record, it has the name that the course gave it, and it was never run; whatever is in doubt
-counts as work. (To look at it is no work, though JupyterLab then saves it in a way of its own.)
+counts as work. (To look at it is no work, though JupyterLab then saves it in a way of its own; and
+a duplicate is none until it differs from what it was made of.)
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 RECORD = ".versions.json"
+_NO_NOTEBOOK = (ValueError, KeyError, AttributeError, TypeError)  # raised by what is none any more
 
 
 class Copies(NamedTuple):
@@ -25,26 +27,37 @@ class Copies(NamedTuple):
 
 def copies(lesson: str, folder: Path) -> list[Path]:
     """What is left of a lesson: its copy, later versions, and what a learner named like one."""
-    names = (lesson, later_name(lesson, "*"))
-    found = {path for name in names for path in folder.glob(f"{name}*.ipynb")}
-    return [path for path in sorted(found) if path.is_file()]
+    number, _, topic = lesson.partition("_")
+    named = re.compile(rf"{re.escape(number)}(-v\d+)?_{re.escape(topic)}.*")
+    found = sorted(folder.glob(f"{number}*.ipynb"))
+    return [path for path in found if named.fullmatch(path.stem) and path.is_file()]
 
 
-def later_name(name: str, version: int | str) -> str:
+def later_name(name: str, version: int) -> str:
     """01_topic becomes 01-v2_topic: of a long name, tabs and narrow lists show how it begins."""
     number, mark, topic = name.partition("_")
     return f"{number}-v{version}{mark}{topic}"
 
 
+def version_of(copy: Path) -> int:
+    """01-v2_topic.ipynb is the second."""
+    numbered = re.match(r"[^_]*-v(\d+)_", copy.stem)
+    return int(numbered[1]) if numbered else 1
+
+
 def sorted_out(lesson: str, folder: Path, delivered: list[str]) -> Copies:
-    fresh, begun = [], []
+    fresh, begun, others = [], [], []
     for copy in copies(lesson, folder):
-        (fresh if _is_fresh(copy, lesson, delivered) else begun).append(copy)
-    mine = max(begun, key=_saved, default=None)
-    latest = max(fresh, key=_version, default=None)
-    if latest and mine and _version(latest) <= _version(mine):
+        if copy.stem not in (lesson, later_name(lesson, version_of(copy))):
+            others.append(copy)
+        else:
+            (fresh if _is_fresh(copy, delivered) else begun).append(copy)
+    known = {*map(digest_of, begun)}
+    begun += [c for c in others if digest_of(c) not in known and not _is_fresh(c, delivered)]
+    latest = max(fresh, key=version_of, default=None)
+    if latest and any(version_of(copy) >= version_of(latest) for copy in begun):
         latest = None
-    return Copies(mine, latest)
+    return Copies(max(begun, key=_saved, default=None), latest)
 
 
 def at_hand(number: str, folder: Path) -> Path | None:
@@ -52,22 +65,22 @@ def at_hand(number: str, folder: Path) -> Path | None:
     record = read_record(folder)
     lesson = next((name for name in record if name.startswith(f"{number}_")), f"{number}_")
     there = sorted_out(lesson, folder, record.get(lesson, []))
-    return there.begun or there.waiting
+    return there.begun or there.waiting or next(iter(copies(lesson, folder)), None)
 
 
 def newer(folder: Path) -> dict[str, Copies]:
     """The lessons, by number, that are begun and of which a later version waits."""
     found = {}
     for lesson, delivered in sorted(read_record(folder).items()):
+        if not re.fullmatch(r"\d\d_\w+", lesson):  # the glossary, or what a file was replaced by
+            continue
         there = sorted_out(lesson, folder, delivered)
         if there.begun and there.waiting:
             found[lesson.partition("_")[0]] = there
     return found
 
 
-def _is_fresh(copy: Path, lesson: str, delivered: list[str]) -> bool:
-    if copy.stem not in (lesson, later_name(lesson, _version(copy))):
-        return False
+def _is_fresh(copy: Path, delivered: list[str]) -> bool:
     content = _content(copy)
     return digest(content) in delivered and not _has_been_run(content)
 
@@ -76,7 +89,7 @@ def _has_been_run(notebook: bytes) -> bool:
     """As one that somebody worked in before it was delivered, in the course's own folder."""
     try:
         return any(cell.get("outputs") for cell in json.loads(notebook)["cells"])
-    except (ValueError, KeyError, AttributeError, TypeError):  # no notebook any more
+    except _NO_NOTEBOOK:
         return True
 
 
@@ -87,10 +100,11 @@ def _saved(copy: Path) -> int:
         return 0
 
 
-def _version(copy: Path) -> int:
-    """01-v2_topic.ipynb is the second."""
-    numbered = re.match(r"[^_]*-v(\d+)_", copy.stem)
-    return int(numbered[1]) if numbered else 1
+def is_notebook(file: Path) -> bool:
+    try:
+        return isinstance(json.loads(_content(file))["cells"], list)
+    except _NO_NOTEBOOK:
+        return False
 
 
 # --- The record -----------------------------------------------------------------------------------
@@ -110,7 +124,7 @@ def digest(content: bytes) -> str:
             for cell in json.loads(content)["cells"]
         ]
         content = json.dumps(cells, sort_keys=True).encode()
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except _NO_NOTEBOOK:
         pass
     return hashlib.sha256(content).hexdigest()
 

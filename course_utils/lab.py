@@ -26,9 +26,11 @@ from course_utils.copies import (
     copies,
     digest,
     digest_of,
+    is_notebook,
     later_name,
     read_record,
     sorted_out,
+    version_of,
     write,
     write_record,
 )
@@ -104,7 +106,8 @@ def _deliver(lessons: list[Path], glossary: Path, work: Path, in_use: bool) -> l
             different = _different(mine, content) if mine else []
             if different != SAME:
                 replaced = waiting and not in_use
-                name = waiting.name if replaced else _free_name(lesson, len(known) + 1, work)
+                numbers = [len(known), *map(version_of, copies(lesson.stem, work))]
+                name = waiting.name if replaced else _free_name(lesson, max(numbers) + 1, work)
                 write(work / name, content)
                 (renewed if replaced else newer).append(name)
                 if replaced:
@@ -112,6 +115,9 @@ def _deliver(lessons: list[Path], glossary: Path, work: Path, in_use: bool) -> l
                 told += [f"  {name}: {' '.join(different)}"] if different else []
         if version not in known:
             known.append(version)
+        if is_notebook(lesson):
+            broken = [c.name for c in copies(lesson.stem, work) if not is_notebook(c)]
+            told += [f"  {name}: {_BROKEN}" for name in broken]
     if glossary.is_file():
         content, known = glossary.read_bytes(), delivered.setdefault(glossary.stem, [])
         version, there = digest(content), (work / GLOSSARY).is_file()
@@ -122,6 +128,9 @@ def _deliver(lessons: list[Path], glossary: Path, work: Path, in_use: bool) -> l
             known.append(version)
     write_record(work, delivered)
     return [*_news(new, renewed, newer, work), *told]
+
+
+_BROKEN = "no notebook any more. Move it away or delete it, and the next start brings another."
 
 
 def _different(mine: Path, content: bytes) -> list[str]:
@@ -186,6 +195,8 @@ def serve(
         try:
             info = _wait_until_it_answers(jupyter, folder, before)
             token = f"?token={info['token']}" if info["token"] else ""
+            if info["port"] != port:
+                print(f"Another program uses port {port}, so this is at a new address.")
             print(f"{announcement} {info['url']}{page}{token}")
             print("Leave this running while you work. Ctrl-C ends it.", flush=True)
             return _ended(jupyter.wait(), folder)
@@ -293,19 +304,22 @@ def _servers() -> dict[Path, int]:
 
 def _already_open(folder: Path, servers: dict[Path, int]) -> list[int]:
     """The ports on which this user's other servers show this folder."""
-    ports = []
+    ports = set()
     for path in servers:
         with suppress(OSError, ValueError, KeyError):
             info = json.loads(path.read_text(encoding="utf-8"))
             if os.path.samefile(info["root_dir"], folder) and _answers(info):
-                ports.append(info["port"])
-    return ports
+                ports.add(info["port"])
+    return sorted(ports)
 
 
 def _answers(info: dict) -> bool:
+    """Whether it is there, and no other server that has taken its port since."""
     if info["secure"]:  # a certificate of the user's own making: asking would be refused
         return True
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    asked = urllib.request.Request(info["url"] + ("api/status" if info["token"] else "api"))
+    asked.add_header("Authorization", f"token {info['token']}")
     with suppress(OSError):
-        return direct.open(info["url"] + "api", timeout=5).status == 200
+        return direct.open(asked, timeout=5).status == 200
     return False

@@ -6,6 +6,7 @@ them. `grade("keep_largest", my_function)` is the whole of it.
 
 import importlib
 import pkgutil
+from difflib import get_close_matches
 from functools import cache
 
 from course_utils.exercises.engine import Exercise, Result
@@ -44,8 +45,9 @@ def find(name: str) -> Exercise:
     try:
         return every()[name]
     except KeyError:
-        known = ", ".join(names())
-        raise UnknownExercise(f"There is no exercise named {name!r}. There are: {known}.") from None
+        near = get_close_matches(str(name), names(), 1)
+        others = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names())}."
+        raise UnknownExercise(f"There is no exercise named {name!r}. {others}") from None
 
 
 def grade(name: str, answer, seed=0) -> Result:

@@ -372,8 +372,10 @@ def test_a_result_that_lies_about_itself_is_judged_by_its_numbers():
 
 
 def test_unknown_names_are_told_what_there_is():
+    with pytest.raises(UnknownExercise, match="Did you mean 'keep_largest'"):
+        grade("keep_largst", by_topk)
     with pytest.raises(UnknownExercise, match="There are: keep_largest"):
-        grade("keep_smallest", by_topk)
+        grade("cut", by_topk)
 
 
 def test_a_name_that_another_lesson_has_is_refused(monkeypatch):

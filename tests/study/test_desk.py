@@ -144,6 +144,40 @@ def test_what_nobody_has_begun_is_no_news(updated):
     assert link_to("03") == NEW
 
 
+def duplicated(name: str) -> str:
+    """As the list of files does it."""
+    copy = Path(name.replace(".ipynb", "-Copy1.ipynb"))
+    copy.write_bytes(Path(name).read_bytes())
+    return copy.name
+
+
+def test_a_duplicate_is_not_where_one_works_until_it_differs(updated):
+    for name in (OLD, NEW):
+        duplicated(name)
+    assert NEW in shown(Desk().standing)
+    assert link_to("03") == OLD
+    updated(copy := duplicated(OLD), when=2_000_000_000_000)
+    assert link_to("03") == copy
+    for name in (OLD, copy, NEW):
+        Path(name).unlink()
+    assert link_to("03") == NEW.replace(".ipynb", "-Copy1.ipynb"), "better than nothing"
+
+
+def test_what_is_older_than_something_begun_is_no_news(updated):
+    third = Path(NEW.replace("v2", "v3"))
+    third.write_bytes(Path(OLD).read_bytes())
+    os.utime(third, (1, 1))
+    assert link_to("03") == OLD, "it was saved last"
+    assert "-v2" not in shown(Desk().standing)
+
+
+def test_the_glossary_beside_the_lessons_does_not_break_the_desk(tmp_path, monkeypatch):
+    deliver(SOLUTIONS.with_name("notebooks"), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert link_to("03") == OLD
+    assert "newer version" not in shown(Desk().standing)
+
+
 def test_a_copy_that_is_no_notebook_any_more_does_not_break_the_desk(updated):
     Path(OLD).write_bytes(b"\xff{")
     assert f"{NEW}\nYour own copies stay" in shown(Desk().standing)
