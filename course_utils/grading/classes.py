@@ -15,7 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -390,7 +390,10 @@ def _misplaced(folder: Path) -> Iterator[str]:
         and (place.name not in assignments if place.is_dir() else place.suffix == ".ipynb")
     ]
     if lost:
-        yield f"\nIn the folder of no assignment, so that nobody grades it: {', '.join(lost)}."
+        yield (
+            f"\nIn the folder of no assignment, so that nobody grades it: {', '.join(lost)}. Work "
+            f"goes into submitted/STUDENT/ and there into one of: {', '.join(sorted(assignments))}."
+        )
 
 
 def _chosen(folder: Path, assignment: str, students: Sequence[str]) -> list[str]:
@@ -527,7 +530,7 @@ def status(folder: Path, say: Callable = _say) -> None:
             name: [with_news(gradebook, folder, name, who) for who in handed_in(folder, name)]
             for name in names
         }
-        uncollected = {name: _uncollected(app, folder, name) for name in names}
+        uncollected = {name: _uncollected(app, name) for name in names}
     rows, problems = [], []
     for name, standings in found.items():
         waiting = sum(one.failed in WAITING for one in standings)
@@ -552,17 +555,22 @@ def status(folder: Path, say: Callable = _say) -> None:
         say(line)
 
 
-def _uncollected(app, folder: Path, assignment: str) -> list[str]:
-    """Whose latest work lies in nbgrader's exchange and not in the class's folder."""
-    from nbgrader.exchange.default import Exchange
+def _uncollected(app, assignment: str) -> list[str]:
+    """Whose latest work lies in nbgrader's exchange, and would be collected."""
+    if sys.platform == "win32":  # where nbgrader has no exchange
+        return []
+    from nbgrader.auth import Authenticator
+    from nbgrader.coursedir import CourseDirectory
+    from nbgrader.exchange import ExchangeError
 
-    inbound = Path(Exchange(config=app.config).root, app.coursedir.course_id, "inbound")
-    latest: dict[str, str] = {}
-    for place in inbound.glob(f"*+{assignment}+*"):
-        student, _, when, *_ = place.name.split("+")
-        latest[student] = max(latest.get(student, ""), when)
-    collected = {who: _stamp(folder / "submitted", who, assignment) for who in latest}
-    return sorted(who for who, when in latest.items() if collected[who].strip() < when.encode())
+    from course_utils.grading.collecting import Collect
+
+    collect = Collect(coursedir=CourseDirectory(parent=app), parent=app)
+    collect.authenticator = Authenticator(parent=app)
+    collect.coursedir.assignment_id = assignment
+    with suppress(ExchangeError):  # there is none yet
+        return collect.waiting()
+    return []
 
 
 WAITING = ("not graded yet", "handed in again since")

@@ -18,6 +18,7 @@ from nbgrader.exchange.default import ExchangeCollect, ExchangeReleaseFeedback
 _DEEPEST = 5  # folders within folders; homework is flat
 _MOST = 1000  # files
 _STAMP = "timestamp.txt"
+_SECRET = "submission_secret.txt"  # nbgrader's own, another one for each time it is handed in
 
 
 class Collect(ExchangeCollect):
@@ -25,7 +26,39 @@ class Collect(ExchangeCollect):
 
     def init_src(self):
         super().init_src()
-        self.src_records = [record for record in self.src_records if record["username"]]
+        known = [record for record in self.src_records if record["username"]]
+        self.src_records = [record for record in known if not self._stays(record)]
+
+    def waiting(self) -> list[str]:
+        """Whose work this would collect, if it were to update."""
+        self.init_src()
+        return sorted(record["username"] for record in self.src_records if self._is_new(record))
+
+    def _is_new(self, record) -> bool:
+        known = self.coursedir.get_existing_timestamp(self._there(record))
+        return known is None or record["timestamp"] > known
+
+    def _there(self, record) -> str:
+        student, assignment = record["username"], self.coursedir.assignment_id
+        return self.coursedir.format_path(self.coursedir.submitted_directory, student, assignment)
+
+    def _stays(self, record) -> bool:
+        """Whether to keep what lies in submitted/, which an update would remove for this."""
+        there = Path(self._there(record))
+        if not os.path.lexists(there):
+            return False
+        kept = _secret(there)
+        if kept and kept == _secret(Path(self.inbound_path, record["filename"])):
+            return True  # it is this, whatever time the instructor has given it since
+        why = "" if kept else "what lies there came another way"
+        try:
+            self.coursedir.get_existing_timestamp(str(there))
+        except Exception:
+            why = f"{_STAMP} there cannot be read"
+        if why:
+            said = "%r was not collected. %s stays as it is: %s"
+            self.log.warning(said, record["filename"], there, why)
+        return bool(why)
 
     def _path_to_record(self, path):
         try:
@@ -33,6 +66,8 @@ class Collect(ExchangeCollect):
             found = os.stat(path, follow_symlinks=False)
         except Exception:
             return self._left_out(path, "its name does not say whose it is, and when it came")
+        if os.path.basename(path).rsplit("+", 3)[1] != self.coursedir.assignment_id:
+            return self._left_out(path, "its name does not say for what it was handed in")
         if not stat.S_ISDIR(found.st_mode) or record["username"].startswith("."):
             return self._left_out(path, "it is no student's folder")
         if self.check_owner and not _may_be(found.st_uid, record["username"]):
@@ -80,7 +115,7 @@ class ReleaseFeedback(ExchangeReleaseFeedback):
                 self.coursedir.feedback_directory, "*", self.coursedir.assignment_id
             )
         )
-        needed = (_STAMP, "submission_secret.txt")
+        needed = (_STAMP, _SECRET)
         others = {
             folder.parent.name
             for folder in pages.parents[1].glob(f"*/{pages.name}")
@@ -102,6 +137,17 @@ def _may_be(owner: int, student: str) -> bool:
         return owner in (pwd.getpwnam(student).pw_uid, os.getuid(), 0)
     except KeyError:
         return True
+
+
+def _secret(folder: Path) -> bytes | None:
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        return _regular(handle, _SECRET, 1000)
+    finally:
+        os.close(handle)
 
 
 def _regular(folder: int, name: str, limit: int) -> bytes | None:

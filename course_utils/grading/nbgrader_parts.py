@@ -122,6 +122,7 @@ class Submissions(NotebookExporter):
             self.parent.assignments[place] = self._notebooks(Path(place))
             self.before.update(self._before(Path(place)))
             self.odd_times[place] = _readable_time(Path(place))
+            self._forget_time(Path(place))
             self._leave_alone(Path(place))
 
     def known_to_parent(self, what: str) -> dict:
@@ -151,6 +152,16 @@ class Submissions(NotebookExporter):
                     key = assignment, student, notebook.stem, grade.name
                     found[key] = grade.auto_score, grade.needs_manual_grade
         return found
+
+    def _forget_time(self, place: Path) -> None:
+        """nbgrader writes down when work came, and keeps that where no time is given any more."""
+        coursedir = self.parent.coursedir
+        stamp = place / "timestamp.txt"
+        if stamp.is_file() and stamp.read_text(encoding="utf-8").strip():
+            return
+        with Gradebook(coursedir.db_url, coursedir.course_id) as book, suppress(MissingEntry):
+            book.find_submission(place.name, place.parent.name).timestamp = None
+            book.db.commit()
 
     def _leave_alone(self, place: Path) -> None:
         """nbgrader copies what lies beside a notebook, wherever a link leads and whatever it is."""
@@ -392,8 +403,8 @@ class ShowGrades(GetGrades):
         elif cell.cell_type == "code" and grade.manual_score not in (None, grade.auto_score):
             points = f"{grade.manual_score:g} of {cell.metadata.nbgrader.points:g} points"
             before = " for what you had handed in before" if grade.needs_manual_grade else ""
-            given = new_output("stream", text=f"Your instructor gave {points}{before}.\n")
-            cell.outputs.insert(1, given)
+            said = f"Your instructor gave {points}{before}. The grader alone had said:\n"
+            cell.outputs.insert(0, new_output("stream", text=said))
 
 
 class FeedbackPage(HTMLExporter):

@@ -368,33 +368,13 @@ def test_what_lies_in_the_folder_of_no_assignment_is_named(folder):
         file.parent.mkdir(parents=True)
         file.touch()
     named = "so that nobody grades it: submitted/new1/1, submitted/new2/mine.ipynb."
-    assert status(folder)[-1].endswith(named)
+    assert named in status(folder)[-1]
+    assert status(folder)[-1].endswith("submitted/STUDENT/ and there into one of: 01.")
     said, _ = graded(folder)
-    assert said[-1].endswith(named), "nobody has handed in where it is looked for"
+    assert named in said[-1], "nobody has handed in where it is looked for"
     hand_in(folder, "ann", first=worth(1))
     said, _ = graded(folder)
-    assert any(line.endswith(named) for line in said)
-
-
-def test_status_names_whose_work_is_still_to_be_collected(folder, tmp_path):
-    with (folder / classes.CONFIG).open("a", encoding="utf-8") as config:
-        config.write(f"\nc.Exchange.root = {str(tmp_path / 'exchange')!r}\n")
-    assert "exchange" not in "".join(status(folder)), "there is none yet"
-    for student, assignment, when in (
-        ("ann", "01", "2026-01-01 10:00:00.5 UTC"),
-        ("ann", "01", "2026-01-02 10:00:00.5 UTC"),
-        ("bob", "01", "2026-01-01 10:00:00.5 UTC"),
-        ("cem", "01", "2026-01-01 10:00:00.5 UTC"),
-        ("dan", "02", "2026-01-01 10:00:00.5 UTC"),
-    ):
-        name = f"{student}+{assignment}+{when}+x1"
-        (tmp_path / "exchange" / folder.name / "inbound" / name).mkdir(parents=True)
-    hand_in(folder, "ann", first=worth(1), stamp="2026-01-01 10:00:00.5 UTC")
-    hand_in(folder, "bob", first=worth(1), stamp="2026-01-01 10:00:00.5 UTC")
-    waiting = "Still in the exchange, until `nbgrader collect 01 --update`: "
-    assert status(folder)[-1] == f"{waiting}ann, cem."
-    hand_in(folder, "ann", first=worth(1), stamp="2026-01-02 10:00:00.5 UTC\n")
-    assert status(folder)[-1] == f"{waiting}cem."
+    assert any(named in line for line in said)
 
 
 def test_status_knows_who_handed_in_again(folder):

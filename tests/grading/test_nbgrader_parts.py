@@ -224,6 +224,18 @@ def test_late_penalties_are_nbgraders_and_stay(folder):
         assert (standing(folder, "bob").points, standing(folder, "bob").penalty) == (2, 0)
 
 
+@pytest.mark.parametrize("stamp", ["", "25.11.2026 evening", None])
+def test_a_lateness_that_is_taken_back_is_gone(folder, stamp):
+    nothing_for_late_work(folder)
+    place = hand_in(folder, "ann", first=worth(1), stamp="2026-01-01 12:30:00 UTC")
+    graded(folder)
+    assert standing(folder, "ann").points == 0
+    file = place / "timestamp.txt"
+    file.unlink() if stamp is None else file.write_text(stamp, encoding="utf-8")
+    graded(folder)
+    assert (standing(folder, "ann").points, standing(folder, "ann").penalty) == (2, 0)
+
+
 @pytest.mark.parametrize("way", [graded, by_command, by_button])
 def test_points_given_to_late_work_ask_for_grading_once_more(folder, way):
     nothing_for_late_work(folder)
@@ -511,7 +523,8 @@ def test_feedback_tells_what_has_no_points_yet_from_a_zero(folder):
     page = feedback_page(folder)
     assert "not graded yet" not in page
     assert f"{LESSON}: 3.0 of 9.0 points" in page
-    assert page.count("Your instructor gave 1.5 of 2 points.") == 1
+    assert page.count("Your instructor gave 1.5 of 2 points. The grader alone had said:") == 1
+    assert page.index("Your instructor gave") < page.index(WHY), "the decision comes first"
 
 
 def test_feedback_says_whose_points_stand_over_what_was_judged(folder):
