@@ -5,6 +5,8 @@ bank. The student's process sees no class folder (`sandbox`), so it sees no key.
 """
 
 import ast
+import re
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +21,12 @@ from course_utils.grading.execution import Problem
 from course_utils.grading.nbgrader_parts import not_graded
 from course_utils.grading.parsing import parse
 from course_utils.grading.running import without_verdict
-from course_utils.quiz import graded, markup
+from course_utils.quiz import graded, markup, rules
 from course_utils.quiz.bank import Item, read
 from course_utils.quiz.judge import BadAnswer, judge, key
 from course_utils.study.panels import clean
+
+_PLACE = re.compile(r"<ipython-input-[^>]*>, ")  # what IPython calls a cell
 
 
 class Graded(NamedTuple):
@@ -75,17 +79,36 @@ class GradeQuizzes(NbGraderPreprocessor):
             raise Problem(f"The class's bank, {self.bank}, has no question {unknown[0]}.")
         if answers is None and failed:  # a comma too few is no reason to lose every point
             cause = (self.errors or failed)[-1]
-            why = f"no answers arrived: a cell failed ({cause.ename}: {cause.evalue})"
+            what = _PLACE.sub("", f"{cause.ename}: {cause.evalue}")
+            why = f"no answers arrived: a cell failed ({what})"
             solutions = {"text/html": _solutions([items[id_] for id_ in asked])}
             unjudged = new_output(**without_verdict(cell, clean(why)))
-            cell.outputs = [unjudged, *failed, new_output("display_data", solutions)]
+            own = [] if self.errors else failed  # or what follows from an earlier cell's
+            cell.outputs = [unjudged, *own, new_output("display_data", solutions)]
             return cell, resources
         results = grade(answers or {}, [items[id_] for id_ in asked])
-        points = sum(result.score * result.item.points for result in results)
-        data = {"text/plain": str(round(points, 2)), "text/html": feedback(results)}
+        points = round(sum(result.score * result.item.points for result in results), 2)
+        self.parent.executed.checks[cell.metadata.nbgrader.grade_id] = {
+            "status": _status(answers or {}, results),
+            "points": points,
+            "message": next((f"question {n}: {r.says[0]}" for n, r in _not_right(results)), ""),
+            "groups": {f"question {n}": False for n, _ in _not_right(results)},
+        }
+        data = {"text/plain": str(points), "text/html": feedback(results)}
         judged = new_output("execute_result", data, execution_count=cell.execution_count)
         cell.outputs = [judged, *failed]  # whatever else was said there does not count
         return cell, resources
+
+
+def _not_right(results: list[Graded]) -> list[tuple[int, Graded]]:
+    return [(n, result) for n, result in enumerate(results, 1) if result.score < 1]
+
+
+def _status(answers: dict, results: list[Graded]) -> str:
+    """As checks have it; a quiz without a single answer was not tried."""
+    if all(answers.get(result.item.id) is None for result in results):
+        return "not attempted"
+    return "incorrect" if _not_right(results) else "correct"
 
 
 def _questions(cell: NotebookNode) -> list[str]:
@@ -105,8 +128,16 @@ def _handed_in(cell: NotebookNode) -> dict | None:
 
 def _bank(folder: Path) -> dict[str, Item]:
     """The questions as they are now: formgrader runs for days, and keys are corrected meanwhile."""
-    files = sorted(folder.glob("[0-9][0-9]_*.yaml"))
-    return {item.id: item for file in files for item in read(file)}
+    files = sorted(folder.glob("*.yaml"))
+    return _read(folder, tuple((file, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache(maxsize=1)
+def _read(folder: Path, files: tuple) -> dict[str, Item]:
+    found = rules.unreadable(rules.Contents(folder))
+    if found:
+        raise Problem(f"The class's bank has a mistake in it: {found[0]}")
+    return {item.id: item for file, _ in files for item in read(file)}
 
 
 def feedback(results: list[Graded]) -> str:

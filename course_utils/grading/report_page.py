@@ -237,7 +237,7 @@ def _details(one: Tally) -> Iterator[Html]:
         others = report.several(one.withheld, "student")
         yield tag("p", f"{others} with messages in words of their own.", class_="quiet")
     if one.groups:
-        heads = ["kind of cases that failed", "students", "of those, partly right"]
+        heads = ["where it failed", "students", "of those, partly right"]
         yield _table(heads, [list(row) for row in one.groups])
 
 

@@ -59,8 +59,8 @@ def problems(folder: Path | None = None) -> list[Problem]:
 
 def mistakes(contents: "Contents") -> list[Problem]:
     """What somebody has to put right, in the order of files and lines."""
-    found = []
-    for rule in (_form, _file_names, _ids, _revisions, _refutations):
+    found = unreadable(contents)
+    for rule in (_revisions, _refutations):
         found += rule(contents)
     for entry in contents.entries:
         found += [entry.problem(*said) for rule in _RULES for said in rule(entry, contents)]
@@ -71,6 +71,11 @@ def mistakes(contents: "Contents") -> list[Problem]:
     if contents.glossary.exists():
         found += glossary.mistakes(contents.glossary) or _strays(contents)
     return sorted(found)
+
+
+def unreadable(contents: "Contents") -> list[Problem]:
+    """Why questions cannot be asked as they stand in their files, those of a class's bank too."""
+    return sorted(found for rule in (_form, _file_names, _ids) for found in rule(contents))
 
 
 def _strays(contents: "Contents") -> list[Problem]:

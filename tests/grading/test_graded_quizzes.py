@@ -18,7 +18,7 @@ import system_packages
 from nbgrader_process import nbgrader
 
 from course_utils.authoring.execute import kernel_environment
-from course_utils.grading import classes
+from course_utils.grading import classes, notes, report
 from course_utils.grading.execution import Problem
 from course_utils.quiz import bank, export, graded
 from course_utils.quiz.judge import BadAnswer
@@ -265,7 +265,12 @@ def test_answers_that_never_arrived_are_no_zero(made):
 @pytest.mark.parametrize(
     ("student", "why", "shown"),
     [
-        ("no_comma", "no answers arrived: a cell failed (SyntaxError: ", "SyntaxError"),
+        (
+            "no_comma",
+            "no answers arrived: a cell failed (SyntaxError: invalid syntax. Perhaps you forgot a "
+            "comma? (line 1))",
+            "SyntaxError",
+        ),
         ("no_quotes", "no answers arrived: a cell failed (NameError: name 'b' is not", "'b' is"),
         ("endless", "the cell that defines it ran longer than 3 s", "KeyboardInterrupt"),
     ],
@@ -280,7 +285,23 @@ def test_answers_in_a_cell_that_fails_wait_for_a_human(made, student, why, shown
     page = feedback(made, student)
     assert "your instructor decides" in page and "No answer" not in page
     assert shown in page  # what the student can learn from, below what they wrote
+    assert "answers&#39; is not defined" not in page and "'answers' is not" not in page
     assert ("Four times five." in page) == (student != "endless")  # to compare with
+
+
+def test_the_class_report_hears_which_questions_went_wrong(made):
+    def said(student):
+        return notes.read(made.root, "quiz", student)["quiz"]["checks"]["quiz_quiz"]
+
+    assert said("right") == {"status": "correct", "points": 10, "message": "", "groups": {}}
+    nothing = ("blank", "spy", "forger", "vandal")  # that could be read
+    assert {said(student)["status"] for student in nothing} == {"not attempted"}
+    assert said("half")["status"] == "incorrect"
+    assert said("half")["message"] == "question 1: That is depth."
+    assert list(said("half")["groups"]) == [f"question {n}" for n in (1, 2, 3, 4)]
+    told = "\n".join(report.write(made.root, "quiz", names=True))
+    assert "Not attempted by 4 more." in told
+    assert "question 1: That is depth." in told
 
 
 def test_who_forges_the_number_of_points_gets_none(made):
@@ -342,7 +363,7 @@ def test_what_people_write_is_read(given, form, read):
 
 def test_a_bank_without_graded_questions_is_refused(tmp_path):
     (tmp_path / "bank").mkdir()
-    text = BANK.replace("use: [graded]", "use: [exit]")
+    text = BANK.replace("use: [graded]", "use: [exit]\n    place: Step 1")
     (tmp_path / "bank" / "01_quiz.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match="no question for graded use"):
         export.write("nbgrader", tmp_path / "quiz.ipynb", tmp_path / "bank")

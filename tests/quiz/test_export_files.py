@@ -136,11 +136,29 @@ def test_an_empty_bank_is_refused(tmp_path, format, name, content):
 @pytest.mark.parametrize(
     "content", ["items: [", "items: 3", "[]", 'lesson: "00"\nitems: [{id: a}]']
 )
-def test_a_bank_that_cannot_be_read_is_one_sentence(tmp_path, content):
+def test_a_bank_that_cannot_be_read_is_told_with_file_and_line(tmp_path, content):
     (tmp_path / "bank").mkdir()
     (tmp_path / "bank" / "00_broken.yaml").write_text(content, encoding="utf-8")
     says = refused("moodle", tmp_path / "q.xml", tmp_path / "bank")
-    assert says.startswith(f"the questions in {tmp_path / 'bank'} cannot be read: ")
+    assert says.startswith("these questions cannot be used yet:\nbank/00_broken.yaml:")
+
+
+@pytest.mark.parametrize(
+    ("slip", "sentence"),
+    [
+        (("answer: 12.5", "answer: a dozen"), "number: `answer` must be a number."),
+        (("type: mcq", "type: single"), "`type` must be one of recall, mcq, multi"),
+        (("- id: cloze2", "- id: cloze1"), "cloze1: bank/"),
+        (("explanation:", "explains:"), "there is no field `explains`; did you mean"),
+    ],
+)
+def test_a_slip_in_a_bank_of_ones_own_is_told_before_anybody_is_asked(
+    small_bank, tmp_path, slip, sentence
+):
+    path = next(p for p in small_bank.glob("*.yaml") if slip[0] in p.read_text(encoding="utf-8"))
+    path.write_text(path.read_text(encoding="utf-8").replace(*slip, 1), encoding="utf-8")
+    assert sentence in refused("nbgrader", tmp_path / "q.ipynb", small_bank)
+    assert not (tmp_path / "q.ipynb").exists()
 
 
 def only(folder, id_: str):

@@ -10,9 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
-from course_utils.quiz import bank
+from course_utils.quiz import bank, rules
 from course_utils.quiz.bank import Item
 from course_utils.quiz.translation import language, speaking, translated
 
@@ -74,10 +72,9 @@ def _write(format: str, file: Path, folder: Path) -> list[str]:
 def _all(folder: Path) -> list[Item]:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder} with questions.")
-    try:
-        items = list(bank.load(folder).values())
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"the questions in {folder} cannot be read: {error!r}") from error
+    if folder != bank.BANK and (found := rules.unreadable(rules.Contents(folder))):
+        raise ValueError("\n".join(["these questions cannot be used yet:", *map(str, found)]))
+    items = list(bank.load(folder).values())
     if not items:
         raise ValueError(
             f"there are no questions in {folder}: files there are called like 01_name.yaml."
