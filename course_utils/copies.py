@@ -72,8 +72,6 @@ def newer(folder: Path) -> dict[str, Copies]:
     """The lessons, by number, that are begun and of which a later version waits."""
     found = {}
     for lesson, delivered in sorted(read_record(folder).items()):
-        if not re.fullmatch(r"\d\d_\w+", lesson):  # the glossary, or what a file was replaced by
-            continue
         there = sorted_out(lesson, folder, delivered)
         if there.begun and there.waiting:
             found[lesson.partition("_")[0]] = there
