@@ -88,11 +88,13 @@ class GradeQuizzes(NbGraderPreprocessor):
             return cell, resources
         results = grade(answers or {}, [items[id_] for id_ in asked])
         points = round(sum(result.score * result.item.points for result in results), 2)
+        wrong = {f"question {n}": r.says for n, r in enumerate(results, 1) if r.score < 1}
+        first = [": ".join([question, *says[:1]]) for question, says in wrong.items()][:1]
         self.parent.executed.checks[cell.metadata.nbgrader.grade_id] = {
             "status": _status(answers or {}, results),
             "points": points,
-            "message": next((f"question {n}: {r.says[0]}" for n, r in _not_right(results)), ""),
-            "groups": {f"question {n}": False for n, _ in _not_right(results)},
+            "message": "".join(first),
+            "groups": dict.fromkeys(wrong, False),
         }
         data = {"text/plain": str(points), "text/html": feedback(results)}
         judged = new_output("execute_result", data, execution_count=cell.execution_count)
@@ -100,15 +102,11 @@ class GradeQuizzes(NbGraderPreprocessor):
         return cell, resources
 
 
-def _not_right(results: list[Graded]) -> list[tuple[int, Graded]]:
-    return [(n, result) for n, result in enumerate(results, 1) if result.score < 1]
-
-
 def _status(answers: dict, results: list[Graded]) -> str:
     """As checks have it; a quiz without a single answer was not tried."""
     if all(answers.get(result.item.id) is None for result in results):
         return "not attempted"
-    return "incorrect" if _not_right(results) else "correct"
+    return "correct" if all(result.score == 1 for result in results) else "incorrect"
 
 
 def _questions(cell: NotebookNode) -> list[str]:
@@ -128,7 +126,7 @@ def _handed_in(cell: NotebookNode) -> dict | None:
 
 def _bank(folder: Path) -> dict[str, Item]:
     """The questions as they are now: formgrader runs for days, and keys are corrected meanwhile."""
-    files = sorted(folder.glob("*.yaml"))
+    files = sorted(folder.glob("[0-9][0-9]_*.yaml"))
     return _read(folder, tuple((file, file.stat().st_mtime_ns) for file in files))
 
 
