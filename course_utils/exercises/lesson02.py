@@ -721,13 +721,14 @@ class QuietNeurons(Exercise):
         rows, columns = int(rng.integers(6, 9)), int(rng.integers(12, 16))
         between = (int(rng.integers(1, 4)) + 0.5) / rows
         ordinary = activations(rows, columns)
+        negative = torch.where((ordinary > 0).any(0), ordinary, ordinary - 5)  # the silent ones
         return {
             "ordinary activations": [
                 (small, 0.4),
                 (ordinary, between),
             ],
             "exactly at the threshold": [(activations(8, 12), 0.25), (activations(4, 9), 0.5)],
-            "negative numbers": [(torch.where(ordinary > 0, ordinary, ordinary - 5), between)],
+            "negative numbers": [(negative, between)],
             "none, some, all": [
                 (ordinary, 0.0),
                 (activations(rows, rows + 1), 1.0),
