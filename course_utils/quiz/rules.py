@@ -59,8 +59,8 @@ def problems(folder: Path | None = None) -> list[Problem]:
 
 def mistakes(contents: "Contents") -> list[Problem]:
     """What somebody has to put right, in the order of files and lines."""
-    found = unreadable(contents)
-    for rule in (_revisions, _refutations):
+    found = []
+    for rule in (_form, _file_names, _ids, _revisions, _refutations):
         found += rule(contents)
     for entry in contents.entries:
         found += [entry.problem(*said) for rule in _RULES for said in rule(entry, contents)]
@@ -74,8 +74,11 @@ def mistakes(contents: "Contents") -> list[Problem]:
 
 
 def unreadable(contents: "Contents") -> list[Problem]:
-    """Why questions cannot be asked as they stand in their files, those of a class's bank too."""
-    return sorted(found for rule in (_form, _file_names, _ids) for found in rule(contents))
+    """Why questions cannot be asked as they stand in their files, those of a class's bank too;
+    nothing of what lies beside them."""
+    files = {source.name for source in contents.questions}
+    found = (problem for rule in (_form, _file_names, _ids) for problem in rule(contents))
+    return sorted(problem for problem in found if problem.file in files)
 
 
 def _strays(contents: "Contents") -> list[Problem]:

@@ -161,6 +161,12 @@ def test_a_slip_in_a_bank_of_ones_own_is_told_before_anybody_is_asked(
     assert not (tmp_path / "q.ipynb").exists()
 
 
+def test_what_lies_beside_the_questions_of_a_bank_keeps_nobody_from_asking(small_bank, tmp_path):
+    beside = small_bank / "register.yaml"
+    beside.write_text('cloze1: {changed: "2026-01-01T10:00:00"}\nold: {}\n', encoding="utf-8")
+    assert export.write("nbgrader", tmp_path / "q.ipynb", small_bank)
+
+
 def only(folder, id_: str):
     """The bank, reduced to one question."""
     for path in folder.glob("*.yaml"):
