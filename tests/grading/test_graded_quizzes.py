@@ -380,7 +380,16 @@ def test_a_question_that_the_bank_has_not_is_the_instructors_to_mend(made, tmp_p
 def test_a_key_that_was_corrected_counts_at_once(made, tmp_path):
     folder = a_class.copied(made.root, tmp_path / "pruning")
     quiz = folder / "bank" / "01_quiz.yaml"
+    classes.grade(folder, "quiz", ["right"], say=str)  # in this process, as formgrader does
     quiz.write_text(quiz.read_text("utf-8").replace("answer: 20\n", "answer: 25\n"), "utf-8")
     said = []
     classes.grade(folder, "quiz", ["half", "right"], say=said.append)
     assert "5 of 10" in said[0] and "9 of 10" in said[1]
+
+
+def test_a_slip_in_the_bank_is_the_instructors_to_mend(made, tmp_path):
+    folder = a_class.copied(made.root, tmp_path / "pruning")
+    quiz = folder / "bank" / "01_quiz.yaml"
+    quiz.write_text(quiz.read_text("utf-8").replace("answer: 20\n", "answer: twenty\n"), "utf-8")
+    with pytest.raises(Problem, match=r"bank/01_quiz.yaml:\d+: aaaaa3: `answer` must be a number"):
+        classes.grade(folder, "quiz", ["right"], say=str)
